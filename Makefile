@@ -1,0 +1,51 @@
+# make demo    set everything up and refine 92 real particles on the CPU
+# make test    the tests, on PoCL
+# make lint, make types, make parity, make bench
+#
+# Everything runs in a virtual environment of its own, .venv; PYTHON chooses its interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml tools/make_venv.sh
+DEVICE ?= cpu
+
+.PHONY: demo test lint types parity bench setup clean
+
+demo: $(VENV)/.report
+	@tools/ensure_opencl.sh $(VENV) any >/dev/null
+	@rm -rf demo
+	$(BIN)/clrelion_refine --o demo/run --device $(DEVICE) \
+	  --i examples/betagal/particles.star --ref examples/betagal/ref.mrc \
+	  --auto_refine --split_random_halves --particle_diameter 200 --sym D2 \
+	  --firstiter_cc --ini_high 40 --ctf --flatten_solvent --zero_mask --norm --scale \
+	  --oversampling 1 --healpix_order 2 --auto_local_healpix_order 4 \
+	  --offset_range 5 --offset_step 2 --low_resol_join_halves 40 --pad 2 --random_seed 42
+
+test: setup
+	@devices=$$(tools/ensure_opencl.sh $(VENV) pocl) && CLRELION_TEST_DEVICES="$$devices" \
+	  $(BIN)/python -m pytest -q -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+parity: setup
+	$(BIN)/python tools/parity.py $(ARGUMENTS)
+
+bench: setup
+	$(BIN)/python tools/bench.py $(ARGUMENTS)
+
+setup: $(VENV)/.dev
+
+$(VENV)/.report: $(INPUTS)
+	@tools/make_venv.sh $(VENV) report
+	@touch $@
+
+$(VENV)/.dev: $(INPUTS)
+	@tools/make_venv.sh $(VENV) dev,report
+	@touch $(VENV)/.report $@
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,49 @@
+<%doc>
+Trilinear scatter of one slice point into a centred half-array of (re, im, weight, 0) reals
+(Specification E 1.11, M 1.2): the adjoint of common/interpolate.
+
+    scatter_half_transform(volume, edge, nx, centre, point, value, weight)
+
+Template parameters: real, double_precision, and
+    atomic_scatter   True: atomic additions (volume shared by work-items), needs common/atomics
+                     False: plain additions (each work-item has a volume of its own)
+Reference: tests/reference/weighted_sums.py. Local memory: none.
+</%doc>
+<%include file="/common/types.cl.mako"/>
+% if atomic_scatter:
+<%include file="/common/atomics.cl.mako"/>
+% endif
+
+static inline void add_point(__global real* target, const real4 value)
+{
+% if atomic_scatter:
+    atomic_add_real4(target, value);
+% else:
+    vstore4(vload4(0, target) + value, 0, target);
+% endif
+}
+
+static inline void scatter_half_transform(
+    __global real* restrict volume, const int edge, const int nx, const int centre,
+    real3 point, const real2 value, const real weight)
+{
+    const real mirrored = point.x < (real)0 ? (real)-1 : (real)1;
+    point *= mirrored;
+    const real4 v = (real4)(value.x, value.y * mirrored, weight, (real)0);
+    const real3 corner = floor(point);
+    const real3 f = point - corner;
+    const int ix = (int)corner.x, iy = (int)corner.y + centre, iz = (int)corner.z + centre;
+    __global real* p = volume + 4L * (((long)iz * edge + iy) * nx + ix);
+    const long row = 4L * nx, plane = row * edge;
+    const real4 v0 = v * ((real)1 - f.z), v1 = v * f.z;
+    const real4 v00 = v0 * ((real)1 - f.y), v01 = v0 * f.y;
+    const real4 v10 = v1 * ((real)1 - f.y), v11 = v1 * f.y;
+    add_point(p, v00 * ((real)1 - f.x));
+    add_point(p + 4, v00 * f.x);
+    add_point(p + row, v01 * ((real)1 - f.x));
+    add_point(p + row + 4, v01 * f.x);
+    add_point(p + plane, v10 * ((real)1 - f.x));
+    add_point(p + plane + 4, v10 * f.x);
+    add_point(p + plane + row, v11 * ((real)1 - f.x));
+    add_point(p + plane + row + 4, v11 * f.x);
+}

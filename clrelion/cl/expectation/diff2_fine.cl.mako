@@ -1,0 +1,123 @@
+/* diff2_fine: squared differences of a list of small dense blocks; one work-group of ${wg} a block,
+ * its work-items share the pixels (GPUs).
+ *
+ * Block b pairs image i = block_image[b] with the rows (orientations) block_row[b] ..
+ * block_row[b + 1] - 1, whose slices are projections[block_projection[b] ...], and with the
+ * translations { trans_list[block_trans[b] + u] * n_children + c : u < block_n_trans[b],
+ * c < n_children }:
+ *   diff2 = sum_j ctf_power[i][j] |P_j|^2 + sum_j shifted[i][t][.][j] . P[.][j]
+% if cross_correlation:
+ *   and out = (second sum) / sqrt(first sum) * inverse_image_norm[i]   (cross-correlation)
+% endif
+ * out[block_out[b] + row * n + u * n_children + c],  n = block_n_trans[b] * n_children.
+ * Specification E 5.4; design.md 3 (fine pass).
+ *
+ * shifted      real [images][n_trans_all][2][n_padded], read (n_trans_all counts children)
+ * ctf_power    real [images][n_padded], read
+ * projections  real [.][2][n_padded], read
+ * block_image, block_projection, block_trans, block_n_trans int [blocks]; block_row int [blocks+1];
+ * block_out long [blocks]; trans_list int, read
+ * inverse_image_norm real [images], read (null unless cross-correlation)
+ * out          real, write
+ * Local memory: 20 * ${wg} reals. Order of sums: strided partial sums a work-item, then at most 4
+ * strided runs over the work-items.
+ * Reference: tests/reference/diff2_fine.py
+ */
+<%include file="/common/types.cl.mako"/>
+<% R = 4; T = 4; runs = min(4, wg) %>
+#define WG ${wg}
+
+__kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
+void diff2_fine(
+    __global const real* restrict shifted, __global const real* restrict ctf_power,
+    __global const real* restrict projections,
+    __global const int* restrict block_image, __global const int* restrict block_row,
+    __global const int* restrict block_projection, __global const int* restrict block_trans,
+    __global const int* restrict block_n_trans, __global const long* restrict block_out,
+    __global const int* restrict trans_list, __global const real* restrict inverse_image_norm,
+    const int n_blocks, const int n_trans_all, const int n_children, const int n_padded,
+    __global real* restrict out)
+{
+    __local real partial[${R * T + R}][WG];
+    const int b = get_group_id(0);
+    const int lid = get_local_id(0);
+    const int image = block_image[b];
+    const int n_rows = block_row[b + 1] - block_row[b];
+    const int n_trans = block_n_trans[b] * n_children;
+    __global const int* trans = trans_list + block_trans[b];
+    __global const real* x = shifted + (long)image * n_trans_all * 2 * n_padded;
+    __global const real* power = ctf_power + (long)image * n_padded;
+    __global real* result = out + block_out[b];
+
+    for (int r0 = 0; r0 < n_rows; r0 += ${R}) {
+        __global const real* p[${R}];
+        #pragma unroll
+        for (int a = 0; a < ${R}; a++)
+            p[a] = projections + (long)(block_projection[b] + min(r0 + a, n_rows - 1)) * 2 * n_padded;
+        for (int t0 = 0; t0 < n_trans; t0 += ${T}) {
+            __global const real* f[${T}];
+            real sum[${R}][${T}];
+            real norm[${R}];
+            #pragma unroll
+            for (int c = 0; c < ${T}; c++) {
+                const int t = min(t0 + c, n_trans - 1);
+                f[c] = x + (long)(trans[t / n_children] * n_children + t % n_children) * 2 * n_padded;
+            }
+            #pragma unroll
+            for (int a = 0; a < ${R}; a++) {
+                norm[a] = (real)0;
+                #pragma unroll
+                for (int c = 0; c < ${T}; c++) sum[a][c] = (real)0;
+            }
+            for (int j = lid; j < n_padded; j += WG) {
+                real re[${R}], im[${R}];
+                const real pw = power[j];
+                #pragma unroll
+                for (int a = 0; a < ${R}; a++) {
+                    re[a] = p[a][j];
+                    im[a] = p[a][n_padded + j];
+                    norm[a] = fma(pw, fma(re[a], re[a], im[a] * im[a]), norm[a]);
+                }
+                #pragma unroll
+                for (int c = 0; c < ${T}; c++) {
+                    const real fr = f[c][j], fi = f[c][n_padded + j];
+                    #pragma unroll
+                    for (int a = 0; a < ${R}; a++)
+                        sum[a][c] = fma(re[a], fr, fma(im[a], fi, sum[a][c]));
+                }
+            }
+            #pragma unroll
+            for (int a = 0; a < ${R}; a++) {
+                partial[${R * T} + a][lid] = norm[a];
+                #pragma unroll
+                for (int c = 0; c < ${T}; c++) partial[a * ${T} + c][lid] = sum[a][c];
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+            /* every value is added up by ${runs} work-items, each its own share of the partial sums */
+            for (int q = lid; q < ${runs * (R * T + R)}; q += WG) {
+                const int value = q / ${runs}, run = q % ${runs};
+                real s = (real)0;
+                for (int u = run; u < WG; u += ${runs}) s += partial[value][u];
+                partial[value][run] = s;
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (int v = lid; v < ${R * T}; v += WG) {
+                const int a = v / ${T}, c = v % ${T};
+                if (r0 + a < n_rows && t0 + c < n_trans) {
+                    __local const real* s = partial[v];
+                    __local const real* n = partial[${R * T} + a];
+                    const real product = ${" + ".join(f"s[{run}]" for run in range(runs))};
+                    const real power_sum = ${" + ".join(f"n[{run}]" for run in range(runs))};
+% if cross_correlation:
+                    const real value = power_sum > (real)0
+                        ? product * rsqrt(power_sum) * inverse_image_norm[image] : (real)0;
+% else:
+                    const real value = power_sum + product;
+% endif
+                    result[(long)(r0 + a) * n_trans + t0 + c] = value;
+                }
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+    }
+}

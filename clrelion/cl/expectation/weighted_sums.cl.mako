@@ -1,0 +1,83 @@
+/* weighted_sums: the weighted sums over orientations and translations of a batch, one work-item an (image, pixel); atomic scatter (GPUs).
+ *
+ * Kept rows of image i: [row_start[i], row_start[i + 1]); row m has class row_class[m], frame
+ * row_frame[m], psi row_psi[m], slice P_m = projections[row_projection[m]], total weight
+ * row_omega[m] and entries [entry_start[m], entry_start[m + 1]). With s_mj = sum_t omega S_tj:
+ *   back-projection   value  = bp_data[i][j] U_ij s_mj,  weight = bp_weight[i][j] row_omega[m]
+ *     scattered at bp_xy[j] into volume row_class[m] (only where bp_weight > 0)
+ *   pixel_power[i][j] = (q C)^2 sum_m omega_m |P_mj|^2
+ *   pixel_cross[i][j] = q C Re ( X_ij sum_m conj(P_mj) s_mj )
+ *   and the same two over rows whose class has scale_mask[class][shell[j]] set, as .zw
+ * written as pixel_sums[i][j] = (power, cross, masked power, masked cross).
+ * Specification E 5.6, 1.11; M 1.1, 1.2.
+ *
+ * image_ft, unmasked_ft real2 [images][n_list]; reference_ctf real [images][n_list] (q C, or q
+ * while references are not CTF-corrected); bp_data, bp_weight real [images][n_list], read
+ * projections real [.][2][n_padded] (0 beyond the projected pixels), read
+ * row_class, row_frame, row_psi, row_projection int [rows], row_omega real [rows], read
+ * entry_start int [rows + 1], entry_trans int, entry_omega real, read
+ * kxy int2, shell int, bp_xy real2 [n_list], scale_mask uchar [classes][n_shells], read
+ * ramp_x real2 [fine trans][n_kx], ramp_y real2 [fine trans][2 h + 1], read
+ * frames real [.][6], psis real2 [.], read
+ * volumes real [classes][edge][edge][nx][4], read and written
+ * pixel_sums real4 [images][n_list], write
+ * Local memory: none. Order of sums: rows ascending; scatter in any order (atomics).
+ * Reference: tests/reference/weighted_sums.py
+ */
+<%include file="/common/types.cl.mako"/>
+<%include file="/common/interpolate.cl.mako"/>
+<%include file="/common/slice_sums.cl.mako"/>
+<%include file="/common/scatter.cl.mako"/>
+
+__kernel void weighted_sums(
+    __global const real2* restrict image_ft, __global const real2* restrict unmasked_ft,
+    __global const real* restrict reference_ctf, __global const real* restrict bp_data,
+    __global const real* restrict bp_weight, __global const real* restrict projections,
+    __global const int* restrict row_start, __global const int* restrict row_class,
+    __global const int* restrict row_frame, __global const int* restrict row_psi,
+    __global const int* restrict row_projection, __global const real* restrict row_omega,
+    __global const int* restrict entry_start, __global const int* restrict entry_trans,
+    __global const real* restrict entry_omega, __global const int2* restrict kxy,
+    __global const int* restrict shell, __global const real2* restrict bp_xy,
+    __global const uchar* restrict scale_mask, const int n_shells,
+    __global const real2* restrict ramp_x, __global const real2* restrict ramp_y,
+    const int n_kx, const int h, __global const real* restrict frames,
+    __global const real2* restrict psis, const int n_list, const int n_padded,
+    const int edge, const int nx, const int centre, const int n_classes,
+    const int n_images, __global real* restrict volumes, __global real4* restrict pixel_sums)
+{
+    const int j = get_global_id(0);
+    const int i = get_global_id(1);
+    if (j >= n_list || i >= n_images) return;
+    const long p = (long)i * n_list + j;
+    const int2 k = kxy[j];
+    const real2 unmasked = bp_data[p] * unmasked_ft[p];
+    const real bp_w = bp_weight[p];
+    real power = (real)0, masked_power = (real)0;
+    real2 cross = (real2)((real)0, (real)0), masked_cross = cross;
+    for (int m = row_start[i]; m < row_start[i + 1]; m++) {
+        const real2 s = phase_sum(entry_trans, entry_omega, entry_start[m], entry_start[m + 1],
+                                  ramp_x, ramp_y, n_kx, 2 * h + 1, k.x, k.y + h);
+        __global const real* slice = projections + 2L * row_projection[m] * n_padded + j;
+        const real2 projected = (real2)(slice[0], slice[n_padded]);
+        const real omega = row_omega[m];
+        const real row_power = omega * complex_norm2(projected);
+        const real2 row_cross = complex_multiply_conjugate(s, projected);
+        power += row_power;
+        cross += row_cross;
+        if (scale_mask[row_class[m] * n_shells + shell[j]]) {
+            masked_power += row_power;
+            masked_cross += row_cross;
+        }
+        if (bp_w > (real)0)
+            scatter_half_transform(
+                volumes + 4L * row_class[m] * edge * edge * nx, edge, nx, centre,
+                slice_point(frames + 6L * row_frame[m], psis[row_psi[m]], bp_xy[j]),
+                complex_multiply(unmasked, s), bp_w * omega);
+    }
+    const real qc = reference_ctf[p];
+    const real2 x = image_ft[p];
+    pixel_sums[p] = (real4)(
+        qc * qc * power, qc * (x.x * cross.x - x.y * cross.y),
+        qc * qc * masked_power, qc * (x.x * masked_cross.x - x.y * masked_cross.y));
+}

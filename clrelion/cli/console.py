@@ -1,0 +1,48 @@
+"""Where log lines go: plain on standard output, warnings on standard error.
+
+RELION's users and their scripts read ``run.out`` and ``run.err``, so lines carry no time stamp and
+no logger name.
+"""
+
+import logging
+import sys
+
+from tqdm import tqdm
+
+_LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+
+
+class _LineHandler(logging.Handler):
+    """Write log lines around a progress bar that may be on the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            is_warning = record.levelno >= logging.WARNING
+            stream = sys.stderr if is_warning else sys.stdout
+            text = self.format(record)
+            tqdm.write(f"WARNING: {text}" if is_warning else text, file=stream)
+            stream.flush()
+        except Exception:  # a log line must not end a run (full disk, closed pipe)
+            self.handleError(record)
+
+
+def setup_logging(verbosity: int) -> None:
+    """Send the package's log lines to the console.
+
+    Parameters
+    ----------
+    verbosity
+        0: warnings, 1: progress and results, 2: everything (``--verb``).
+    """
+    logger = logging.getLogger("clrelion")
+    logger.setLevel(_LEVELS[verbosity])
+    logger.handlers = [_LineHandler()]
+    logger.propagate = False
+    logging.captureWarnings(True)
+    warnings_logger = logging.getLogger("py.warnings")
+    warnings_logger.setLevel(logging.WARNING if verbosity == 2 else logging.ERROR)
+
+
+def complain(program: str, message: str) -> None:
+    """Print one line about a failure on standard error."""
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr, flush=True)

@@ -1,0 +1,54 @@
+"""``clrelion devices``: the table of OpenCL devices, or a check that one works."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from clrelion.cli.console import complain, setup_logging
+from clrelion.errors import ClrelionError
+
+
+def devices(arguments: Sequence[str]) -> int:
+    """Print the device table, or check one device.
+
+    Parameters
+    ----------
+    arguments
+        ``--check`` and ``--device DEVICE``; nothing prints the table of all devices.
+
+    Returns
+    -------
+    int
+        0, or 1 if there is no OpenCL device, or none that works.
+    """
+    parser = argparse.ArgumentParser(
+        prog="clrelion devices",
+        description="List the OpenCL devices of this machine and test each (about a second).",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="no table: name the device that a run would use"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="with --check: which device, as in clrelion_refine [auto]"
+    )
+    given = parser.parse_args(arguments)
+    setup_logging(verbosity=1)
+    try:
+        if given.check:
+            from clrelion.device.choice import choose_device
+
+            print(choose_device(given.device).label)
+        else:
+            from clrelion.device.table import device_table, format_table
+
+            rows = device_table()
+            print(format_table(rows))
+            if not any(row.passed for row in rows):
+                complain("clrelion devices", "no device passed its self-test")
+                return 1
+    except ClrelionError as error:
+        complain("clrelion devices", str(error))
+        return 1
+    sys.stdout.flush()
+    return 0

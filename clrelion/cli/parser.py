@@ -1,0 +1,231 @@
+"""From arguments in RELION's grammar to :class:`clrelion.options.RefineOptions`.
+
+Differs from RELION (Specification E 7): an unknown flag is an error, not a warning; an option out
+of scope is refused by name unless its value is the default.
+"""
+
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from clrelion.cli.relion_flags import (
+    DEVICE_FLAGS,
+    IGNORED,
+    REFUSED,
+    device_of_gpu_list,
+    device_of_mode,
+    device_of_switch,
+    refusal,
+)
+from clrelion.constants import VERSION
+from clrelion.errors import OptionsError
+from clrelion.options import RefineOptions, flags
+
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_DESCRIPTION = (
+    "3D classification and 3D auto-refine of cryo-EM particles on an OpenCL device, with RELION's "
+    "options. Sizes are in Angstrom and angles in degrees unless a unit says otherwise; -1 "
+    "switches an option with default 'off' off."
+)
+
+
+@dataclass(frozen=True)
+class ParsedCommand:
+    """The options of a command line, and what its user should be told once about it."""
+
+    options: RefineOptions
+    notices: tuple[str, ...]
+
+
+class _RaisingParser(argparse.ArgumentParser):
+    """An argparse parser whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionsError(message.replace("argument ", "", 1))
+
+
+class _Remember(argparse.Action):
+    """Keep a value; a repeated option counts once, with its last value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        repeated: set[str] = namespace.repeated
+        if hasattr(namespace, self.dest):
+            repeated.add(option_string or self.dest)
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+
+
+def build_parser(program: str) -> argparse.ArgumentParser:
+    """Make the argument parser from the table of options.
+
+    Parameters
+    ----------
+    program
+        Name to show in ``--help``.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Groups, units and defaults as in the table; parsed values stay strings.
+    """
+    parser = _RaisingParser(
+        prog=program,
+        description=_DESCRIPTION,
+        allow_abbrev=False,
+        usage=f"{program} --i STAR --ref MAP --o ROOT [options]",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"clrelion {VERSION}")
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, flag in flags().items():
+        if flag.group not in groups:
+            groups[flag.group] = parser.add_argument_group(flag.group)
+        groups[flag.group].add_argument(
+            f"--{flag.name}",
+            dest=name,
+            action=_Remember,
+            nargs=0 if is_switch(name) else None,
+            metavar=None if is_switch(name) else flag.hint or flag.unit or "N",
+            help=f"{flag.help} {default_text(name)}".strip().replace("%", "%%"),
+        )
+    spellings = parser.add_argument_group("RELION's ways to choose a device (see --device)")
+    for name, text in DEVICE_FLAGS.items():
+        nargs: str | int | None = {"gpu": "?", "mode": None}.get(name, 0)
+        spellings.add_argument(
+            f"--{name}",
+            dest=f"relion_{name}",
+            action=_Remember,
+            nargs=nargs,
+            const="",
+            metavar=None if nargs == 0 else "IDS" if name == "gpu" else "N",
+            help=text,
+        )
+    accepted = parser.add_argument_group("Accepted for RELION's sake, without effect")
+    for name, ignored in IGNORED.items():
+        accepted.add_argument(
+            f"--{name}",
+            dest=f"ignored_{name}",
+            action=_Remember,
+            nargs=None if ignored.takes_value else 0,
+            metavar="VALUE" if ignored.takes_value else None,
+            help=f"({ignored.note})",
+        )
+    return parser
+
+
+def is_switch(field_name: str) -> bool:
+    """Tell whether an option takes no value."""
+    return RefineOptions.model_fields[field_name].annotation is bool
+
+
+def default_text(field_name: str) -> str:
+    """Return the default of an option and its unit, in brackets, as ``--help`` shows it."""
+    flag = flags()[field_name]
+    if is_switch(field_name):
+        return ""
+    default = RefineOptions.model_fields[field_name].default
+    unit = f" {flag.unit}" if flag.unit else ""
+    if field_name in ("particles_star", "reference", "output_root"):
+        return "[required]"
+    if default is None:
+        words = [flag.unit, "" if "default:" in flag.help else "off"]
+        return f"[{'; '.join(filter(None, words))}]" if any(words) else ""
+    return f"[{default:g}{unit}]" if isinstance(default, float) else f"[{default}{unit}]"
+
+
+def parse_refine(arguments: Sequence[str], program: str = "clrelion_refine") -> ParsedCommand:
+    """Parse the arguments of a refinement.
+
+    Parameters
+    ----------
+    arguments
+        The arguments, without the program's name.
+    program
+        Name to show in ``--help``.
+
+    Returns
+    -------
+    ParsedCommand
+        Checked options, and notices.
+
+    Raises
+    ------
+    OptionsError
+        An unknown flag (the message suggests the nearest), one that is out of scope, a missing or
+        wrong value, or a contradiction.
+    """
+    notices: list[str] = []
+    kept = list(_without_refused(arguments, notices))
+    parser = build_parser(program)
+    namespace, unknown = parser.parse_known_args(kept, argparse.Namespace(repeated=set()))
+    if unknown:
+        raise OptionsError(_unknown_text(unknown[0]))
+    given = vars(namespace)
+    notices += [f"{name} is given twice: the last one counts" for name in sorted(given["repeated"])]
+    values = {name: value for name, value in given.items() if name in flags()}
+    device = _device_from_relion_flags(given)
+    if device is not None and "device" not in values:
+        values["device"] = device
+    notices += [
+        f"--{name} has no effect: {ignored.note}"
+        for name, ignored in IGNORED.items()
+        if f"ignored_{name}" in given
+    ]
+    options = RefineOptions.from_values(values)
+    return ParsedCommand(options, (*notices, *options.notices()))
+
+
+def _without_refused(arguments: Sequence[str], notices: list[str]) -> Iterator[str]:
+    """Pass arguments on, less options out of scope that have their default value."""
+    i = 0
+    while i < len(arguments):
+        name, equals, attached = arguments[i].removeprefix("--").partition("=")
+        refused = refusal(name) if arguments[i].startswith("--") else None
+        if refused is None:
+            yield arguments[i]
+            i += 1
+            continue
+        follows = arguments[i + 1 : i + 2]
+        value = attached if equals else follows[0] if follows else None
+        if refused.default is None or value is None or not _same(value, refused.default):
+            raise OptionsError(f"--{name}: {refused.reason}")
+        notices.append(f"--{name} {value} is the default and changes nothing")
+        i += 1 if equals else 2
+
+
+def _same(value: str, default: str) -> bool:
+    try:
+        return float(value) == float(default)
+    except ValueError:
+        return value == default
+
+
+def _device_from_relion_flags(given: dict[str, Any]) -> str | None:
+    """Return the device of RELION's flags; a list of GPUs says more than a switch."""
+    if "relion_gpu" in given:
+        return device_of_gpu_list(given["relion_gpu"])
+    for name in DEVICE_FLAGS:
+        if name not in ("gpu", "mode") and f"relion_{name}" in given:
+            return device_of_switch(name)
+    return device_of_mode(given["relion_mode"]) if "relion_mode" in given else None
+
+
+def _unknown_text(token: str) -> str:
+    """Say what is wrong with an argument that no option takes, and suggest the nearest flag."""
+    if not token.startswith(("-", *_DASHES)):
+        return f"unexpected argument {token!r}: it follows no option that takes a value"
+    name = token.lstrip("-" + _DASHES).partition("=")[0]
+    known = [flag.name for flag in flags().values()] + [*DEVICE_FLAGS, *IGNORED, *REFUSED]
+    if token[0] in _DASHES:
+        return f"unknown option {token!r}: its dash is not the ASCII one; write --{name}"
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    advice = f"did you mean --{lower[near[0]]}?" if near else "see --help"
+    return f"unknown option {token!r}: {advice}"

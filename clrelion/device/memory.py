@@ -1,0 +1,266 @@
+"""How much of a device a run may use, and how many items a launch takes (design section 4)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyopencl as cl
+
+from clrelion.errors import DeviceMemoryError, OptionsError
+
+logger = logging.getLogger(__name__)
+
+_UNITS = {
+    "": 1, "B": 1,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+_OUT_OF_MEMORY_CODES = frozenset(
+    {
+        cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE,
+        cl.status_code.OUT_OF_RESOURCES,
+        cl.status_code.OUT_OF_HOST_MEMORY,
+        cl.status_code.INVALID_BUFFER_SIZE,
+    }
+)
+
+
+def raise_if_out_of_memory(what: str, error: cl.Error) -> None:
+    """Raise DeviceMemoryError if ``error`` is one of the driver's out-of-memory errors."""
+    if isinstance(error, cl.MemoryError) or error.code in _OUT_OF_MEMORY_CODES:
+        raise DeviceMemoryError(
+            f"{what}: the device has not enough memory ({error}); give --memory_limit a "
+            "smaller value, or use a device with more memory"
+        ) from error
+
+
+@contextmanager
+def translated_allocation_errors(what: str) -> Iterator[None]:
+    """Turn the driver's out-of-memory errors into DeviceMemoryError.
+
+    Drivers that allocate late (NVIDIA) report them at a launch or a copy.
+    """
+    try:
+        yield
+    except cl.Error as error:
+        raise_if_out_of_memory(what, error)
+        raise
+
+
+def parse_memory_limit(text: str) -> int:
+    """Read a byte count such as ``12GB``, ``64 MB``, ``1.5GiB`` or ``1000000``.
+
+    KB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB powers of 1024.
+
+    Raises
+    ------
+    OptionsError
+        Not a positive number with one of these units.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", text)
+    unit = _UNITS.get(match.group(2).upper()) if match else None
+    if match is None or unit is None or float(match.group(1)) <= 0:
+        raise OptionsError(f"memory limit '{text}': write a number with a unit, e.g. 12GB or 500MB")
+    return int(float(match.group(1)) * unit)
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Write a byte count for people: ``1.5 GB`` (powers of 1000)."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{int(n_bytes)} B"
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """What a run may allocate on one device.
+
+    Attributes
+    ----------
+    total_bytes : int
+        Global memory.
+    free_bytes : int
+        Estimate of what is free now.
+    margin_bytes : int
+        Left alone for the driver and for other programs.
+    limit_bytes : int or None
+        The user's limit (``--memory_limit``).
+    largest_allocation_bytes : int
+        Largest single buffer to ask for.
+    """
+
+    total_bytes: int
+    free_bytes: int
+    margin_bytes: int
+    limit_bytes: int | None
+    largest_allocation_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """Free memory less margin, at most the user's limit."""
+        usable = max(0, self.free_bytes - self.margin_bytes)
+        return usable if self.limit_bytes is None else min(usable, self.limit_bytes)
+
+    def lines(self) -> list[str]:
+        """Text for the plan that is printed before an iteration."""
+        limit = "none" if self.limit_bytes is None else format_bytes(self.limit_bytes)
+        return [
+            f"memory: {format_bytes(self.bytes)} of {format_bytes(self.total_bytes)} "
+            f"(free {format_bytes(self.free_bytes)}, margin {format_bytes(self.margin_bytes)}, "
+            f"limit {limit}, largest buffer {format_bytes(self.largest_allocation_bytes)})"
+        ]
+
+
+@dataclass(frozen=True)
+class BufferNeed:
+    """Memory of one named buffer: a fixed part and a part for each item of a batch."""
+
+    name: str
+    bytes_fixed: int = 0
+    bytes_per_item: int = 0
+
+    def total(self, n_items: int) -> int:
+        """Bytes with ``n_items`` items."""
+        return self.bytes_fixed + n_items * self.bytes_per_item
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many items one launch takes.
+
+    Attributes
+    ----------
+    title, item : str
+        What is planned, and what an item is ("particle").
+    n_items : int
+        Items in all.
+    batch_size : int
+        Items in a batch, at least 1.
+    buffers : tuple of BufferNeed
+    budget_bytes : int
+        What the plan had to fit into.
+    fits : bool
+        False if even one item exceeds the budget: allocation may fail.
+    """
+
+    title: str
+    item: str
+    n_items: int
+    batch_size: int
+    buffers: tuple[BufferNeed, ...]
+    budget_bytes: int
+    fits: bool
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches."""
+        return -(-self.n_items // self.batch_size)
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all buffers at this batch size."""
+        return sum(buffer.total(self.batch_size) for buffer in self.buffers)
+
+    def lines(self) -> list[str]:
+        """Text: batches, then the bytes of each buffer."""
+        head = (
+            f"{self.title}: {self.n_batches} x {self.batch_size} {self.item}s, "
+            f"{format_bytes(self.total_bytes)} of {format_bytes(self.budget_bytes)}"
+        )
+        if not self.fits:
+            head += "; MORE than the budget, one item does not fit"
+        return [head] + [
+            f"  {buffer.name:<32}{format_bytes(buffer.total(self.batch_size)):>10}"
+            for buffer in self.buffers
+        ]
+
+
+def plan_batches(
+    title: str,
+    n_items: int,
+    buffers: Sequence[BufferNeed],
+    budget: MemoryBudget,
+    *,
+    item: str = "particle",
+    reserved_bytes: int = 0,
+    max_batch: int | None = None,
+    multiple_of: int = 1,
+) -> Plan:
+    """Find the largest batch that fits the budget and the largest single buffer.
+
+    Parameters
+    ----------
+    title, item : str
+        For the text.
+    n_items : int
+        Items in all.
+    buffers : sequence of BufferNeed
+        Everything that lives on the device at the same time.
+    budget : MemoryBudget
+    reserved_bytes : int
+        Part of the budget that others hold (references, sums).
+    max_batch : int, optional
+        Upper limit for other reasons than memory.
+    multiple_of : int
+        Round the batch down to a multiple of this, if at least one multiple fits.
+
+    Returns
+    -------
+    Plan
+    """
+    available = max(0, budget.bytes - reserved_bytes)
+    fixed = sum(buffer.bytes_fixed for buffer in buffers)
+    per_item = sum(buffer.bytes_per_item for buffer in buffers)
+    size = max(1, n_items)
+    if per_item > 0:
+        size = min(size, (available - fixed) // per_item)
+    for buffer in buffers:
+        if buffer.bytes_per_item > 0:
+            room = budget.largest_allocation_bytes - buffer.bytes_fixed
+            size = min(size, room // buffer.bytes_per_item)
+    if max_batch is not None:
+        size = min(size, max_batch)
+    fits = size >= 1 and fixed + max(size, 1) * per_item <= available
+    if size > multiple_of:
+        size -= size % multiple_of
+    return Plan(title, item, n_items, max(1, size), tuple(buffers), available, fits)
+
+
+def for_each_batch(
+    n_items: int, batch_size: int, work: Callable[[int, int], None], *, item: str = "particle"
+) -> int:
+    """Call ``work(start, stop)`` over all items; halve the batch when memory runs out.
+
+    ``work`` must leave nothing half done when it raises DeviceMemoryError: it is called again
+    for the same ``start`` with a smaller ``stop``.
+
+    Returns
+    -------
+    int
+        The batch size that went through; start with it the next time.
+
+    Raises
+    ------
+    DeviceMemoryError
+        Even a single item does not fit.
+    """
+    start = 0
+    size = max(1, batch_size)
+    while start < n_items:
+        stop = min(n_items, start + size)
+        try:
+            work(start, stop)
+        except DeviceMemoryError as error:
+            if stop - start == 1:
+                raise
+            size = (stop - start + 1) // 2
+            logger.warning("%s; going on with batches of %d %ss", error, size, item)
+            continue
+        start = stop
+    return size

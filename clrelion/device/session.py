@@ -1,0 +1,277 @@
+"""One device, its queue, its kernels and its memory: what the numerical rooms work with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyopencl as cl
+import pyopencl.array as cl_array
+import pyopencl.tools as cl_tools
+
+from clrelion.device import capabilities as capability_probes
+from clrelion.device.choice import DeviceInfo, choose_device
+from clrelion.device.kernel import Kernel
+from clrelion.device.memory import MemoryBudget, translated_allocation_errors
+from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
+from clrelion.device.profile import Profile
+from clrelion.device.templates import render, render_source, template_path
+from clrelion.errors import DeviceError, OptionsError
+
+logger = logging.getLogger(__name__)
+
+_MARGIN_FRACTION = 0.05
+_MARGIN_BYTES = 256 * 10**6
+# A CPU device shares its memory with the images and volumes of the host.
+_HOST_SHARE = 0.5
+_LARGEST_BUFFER_BYTES = 4 * 2**30 - 4096
+
+
+class DeviceSession:
+    """A context and an in-order queue on one device, in one precision.
+
+    Parameters
+    ----------
+    device : DeviceInfo or str
+        From :func:`clrelion.device.choice.choose_device`, or a specification for it.
+    precision : str
+        ``single`` or ``double``: what ``real`` means in the kernels.
+    profiling : bool
+        Time each kernel by device events (``profile.kernels``).
+
+    Attributes
+    ----------
+    info : DeviceInfo
+    device, context, queue
+        The pyopencl objects.
+    capabilities : Capabilities
+        Probed facts.
+    real, complex : type
+        NumPy scalar types of the precision.
+    profile : Profile
+        Times by step.
+    is_cpu : bool
+    n_compute_units : int
+
+    Raises
+    ------
+    DeviceError
+        The device is unusable, or has no double precision and it is asked for.
+    """
+
+    def __init__(
+        self,
+        device: DeviceInfo | str = "auto",
+        precision: str = "single",
+        *,
+        profiling: bool = False,
+    ) -> None:
+        if precision not in ("single", "double"):
+            raise OptionsError(f"precision '{precision}': choose single or double")
+        self.info = choose_device(device) if isinstance(device, str) else device
+        self.precision = precision
+        self.device: cl.Device = self.info.handle
+        # Any: pyopencl's stub knows no value for "no property", which is 0 at run time
+        properties: Any = cl.command_queue_properties.PROFILING_ENABLE if profiling else 0
+        try:
+            self.context = cl.Context([self.device])
+            self.queue = cl.CommandQueue(self.context, self.device, properties=properties)
+        except cl.Error as error:
+            raise DeviceError(
+                f"device {self.info.label}: no context ({error}); run `clrelion devices`"
+            ) from error
+        self.capabilities = capability_probes.probe(self.device, self.context)
+        self._check_precision()
+        is_double = precision == "double"
+        self.real: type[np.float32] | type[np.float64] = np.float64 if is_double else np.float32
+        self.complex: type[np.complex64] | type[np.complex128] = (
+            np.complex128 if is_double else np.complex64
+        )
+        self.is_cpu = self.info.kind == "cpu"
+        self.n_compute_units = self.info.n_compute_units
+        self.profile = Profile(self.finish, kernel_events=profiling)
+        # Immediate allocation: a missing byte shows here and not at some later launch.
+        self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
+        self._kernels: dict[tuple[Any, ...], Kernel] = {}
+
+    def _check_precision(self) -> None:
+        if self.precision == "double" and self.capabilities.double_atomics == "none":
+            raise DeviceError(
+                f"device {self.info.label} has no double precision with atomics; "
+                "use --precision single or another --device"
+            )
+
+    @property
+    def template_params(self) -> dict[str, Any]:
+        """Parameters that every template gets; ``kernel(..., name=value)`` overrides them."""
+        return {
+            "real": "double" if self.precision == "double" else "float",
+            "double_precision": self.precision == "double",
+            "float_atomics": self.capabilities.atomics_path(self.precision),
+            "tensor": self.capabilities.tensor if self.precision == "single" else "none",
+            "is_cpu": self.is_cpu,
+        }
+
+    def kernel(self, name: str, /, *, options: Sequence[str] = (), **params: Any) -> Kernel:
+        """Kernel of the template ``clrelion/cl/<name>.cl.mako``, built once per parameters.
+
+        Parameters
+        ----------
+        name : str
+            E.g. ``expectation/project``; the ``__kernel`` has the file's stem as its name.
+        options : sequence of str
+            Further build options, e.g. ``-cl-fast-relaxed-math``.
+        **params
+            Template parameters, hashable.
+
+        Raises
+        ------
+        KernelBuildError
+        """
+        key = (name, tuple(options), tuple(sorted(params.items())))
+        kernel = self._kernels.get(key)
+        if kernel is None:
+            source = render(name, {**self.template_params, **params})
+            label = str(template_path(name))
+            stem = name.rsplit("/", 1)[-1]
+            kernel = Kernel(self, stem, source, label=label, options=options)
+            self._kernels[key] = kernel
+        return kernel
+
+    def kernel_from_source(
+        self, kernel_name: str, source: str, /, *, options: Sequence[str] = (), **params: Any
+    ) -> Kernel:
+        """Kernel of template text that is no file of the package (tests of device functions)."""
+        rendered = render_source(kernel_name, source, {**self.template_params, **params})
+        return Kernel(self, kernel_name, rendered, label=kernel_name, options=options)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> cl_array.Array:
+        """Allocate a device array, content undefined.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        with translated_allocation_errors(f"array of {shape} {np.dtype(dtype)}"):
+            return cl_array.empty(self.queue, shape, dtype, allocator=self._pool)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> cl_array.Array:
+        """Allocate a device array of zeros.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        array = self.empty(shape, dtype)
+        self.fill_zero(array)
+        return array
+
+    def fill_zero(self, array: cl_array.Array) -> None:
+        """Set all bytes of a device array to zero."""
+        if array.nbytes:
+            with translated_allocation_errors("fill"):
+                zero = np.uint32(0) if array.nbytes % 4 == 0 else np.uint8(0)
+                cl.enqueue_fill(self.queue, _memory(array), zero, array.nbytes)
+
+    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> cl_array.Array:
+        """Copy a host array (C order, optionally converted to ``dtype``) to a new device array.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        host = np.ascontiguousarray(array, dtype=dtype).reshape(np.shape(array))
+        result = self.empty(host.shape, host.dtype)
+        self.copy_to_device(host, result)
+        return result
+
+    def copy_to_device(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
+        """Overwrite the beginning of a device array; returns when the host array is free again.
+
+        Raises
+        ------
+        TypeError
+            dtypes differ, or the host array is longer or not contiguous.
+        """
+        if host.dtype != array.dtype or host.nbytes > array.nbytes or not host.flags.c_contiguous:
+            raise TypeError(
+                f"copy to the device: C-contiguous {array.dtype} of at most {array.shape} needed, "
+                f"{host.dtype} {host.shape} given"
+            )
+        if host.nbytes:
+            with translated_allocation_errors("copy to the device"):
+                cl.enqueue_copy(self.queue, _memory(array), host, is_blocking=True)
+
+    def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
+        """Copy a device array to a new host array; waits for the queue."""
+        with translated_allocation_errors("copy from the device"):
+            host: npt.NDArray[Any] = array.get(self.queue)
+        return host
+
+    def copy_rows(self, array: cl_array.Array, first: int, last: int) -> cl_array.Array:
+        """Copy rows first .. last - 1 of a device array to a new device array.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        result = self.empty((last - first, *array.shape[1:]), array.dtype)
+        row_bytes = array.nbytes // max(1, array.shape[0])
+        if result.nbytes:
+            with translated_allocation_errors("copy on the device"):
+                cl.enqueue_copy(
+                    self.queue,
+                    _memory(result),
+                    _memory(array),
+                    byte_count=result.nbytes,
+                    src_offset=first * row_bytes,
+                )
+        return result
+
+    def finish(self) -> None:
+        """Wait until all enqueued work is done."""
+        with translated_allocation_errors("queue"):
+            self.queue.finish()
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Bytes of the arrays now alive."""
+        return int(self._pool.active_bytes)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes taken from the device: arrays alive and freed blocks kept for reuse."""
+        return int(self._pool.managed_bytes)
+
+    def release_unused(self) -> None:
+        """Give freed blocks back to the driver."""
+        self._pool.free_held()
+
+    def memory_budget(self, limit_bytes: int | None = None) -> MemoryBudget:
+        """How much this session may allocate in all, what it holds now included.
+
+        Parameters
+        ----------
+        limit_bytes : int, optional
+            The user's limit, see :func:`clrelion.device.memory.parse_memory_limit`.
+        """
+        total = self.info.global_memory_bytes
+        free = min(total, free_memory_bytes(self.info) + self.held_bytes)
+        margin = max(_MARGIN_BYTES, int(_MARGIN_FRACTION * total))
+        if self.is_cpu:
+            available = host_available_bytes() or total
+            margin = max(margin, free - int(_HOST_SHARE * available))
+        largest = min(self.info.max_allocation_bytes, _LARGEST_BUFFER_BYTES)
+        return MemoryBudget(total, free, margin, limit_bytes, largest)
+
+    def memory_budget_bytes(self, limit_bytes: int | None = None) -> int:
+        """Bytes of :meth:`memory_budget`."""
+        return self.memory_budget(limit_bytes).bytes
+
+
+def _memory(array: cl_array.Array) -> cl.Buffer:
+    memory: Any = array.base_data
+    return memory  # type: ignore[no-any-return]

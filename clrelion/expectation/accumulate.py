@@ -1,0 +1,213 @@
+"""From the sums of a part of a batch to those of the half-set, and to each particle's results."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.fine import FineRows, FineSamples
+from clrelion.expectation.images import BatchImages
+from clrelion.expectation.optics_setup import OpticsSetup
+from clrelion.expectation.results import ParticleResults
+from clrelion.expectation.sampling_tables import OrientationTables
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.store import StoredSums
+from clrelion.fourier.shells import round_half_away
+from clrelion.io.particle_table import ParticleTable
+from clrelion.maximization.sums import ParameterSums
+
+__all__ = ["Accumulator"]
+
+_log = logging.getLogger(__name__)
+
+_SUSPICIOUS_NORM = 10.0
+
+
+class Accumulator:
+    """Sums of a half-set over its particles (specification E 5.6, M 4.2).
+
+    Attributes
+    ----------
+    sums
+        All but the volumes.
+    skipped
+        Particles left out, with the reason.
+    """
+
+    def __init__(
+        self, settings: ExpectationSettings, table: ParticleTable, results: ParticleResults
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._results = results
+        self.sums = ParameterSums.zeros(
+            settings.n_classes,
+            settings.pdf_direction.shape[1],
+            len(settings.geometry),
+            len(settings.scale_correction),
+            settings.ori_size,
+        )
+        self.skipped: dict[int, str] = {}
+
+    def skip(self, particle: int, reason: str) -> None:
+        """Leave a particle out of this iteration."""
+        if particle not in self.skipped:
+            _log.warning("%s: left out: %s", self._table.where(particle), reason)
+        self.skipped[particle] = reason
+
+    def add(
+        self,
+        setup: OpticsSetup,
+        batch: BatchImages,
+        samples: FineSamples,
+        rows: FineRows,
+        stored: StoredSums,
+        tables: OrientationTables,
+        n_significant: NDArray[np.int64],
+    ) -> None:
+        """Add a part of a batch."""
+        good = samples.best >= 0
+        for place in np.flatnonzero(~good).tolist():
+            self.skip(int(batch.ids[place]), "no finite weight")
+        residual = self._residuals(setup, batch, samples, stored)
+        residual[~good] = 0.0
+        self._add_noise(setup, residual, samples, batch, good)
+        self._add_priors(rows, stored, samples, good)
+        norm = self._norms(batch, residual)
+        likelihood = np.zeros(batch.n)
+        likelihood[good] = setup.log_likelihoods(
+            batch.spectrum[good], samples.maximum[good], samples.sum_weight[good]
+        )
+        pmax = np.divide(1.0, samples.sum_weight, out=np.zeros(batch.n), where=good)
+        self.sums.norm_sum += float(norm[good].sum())
+        self.sums.log_likelihood += float(likelihood.sum())
+        self.sums.pmax_sum += float(pmax.sum())
+        if self._settings.do_scale_correction:
+            self._add_scales(batch, stored, good)
+        kept = np.flatnonzero(good)
+        self._record(setup, batch, samples, rows, tables, kept)
+        ids, results = batch.ids[kept], self._results
+        results.norm_correction[ids] = norm[kept]
+        results.log_likelihood[ids] = likelihood[kept]
+        results.pmax[ids] = pmax[kept]
+        results.n_significant[ids] = n_significant[kept]
+        results.is_done[ids] = True
+
+    def _residuals(
+        self, setup: OpticsSetup, batch: BatchImages, samples: FineSamples, stored: StoredSums
+    ) -> NDArray[np.float64]:
+        """Weighted squared residuals by image shell, float64, (n, n_box/2+1).
+
+        Sum of omega |Y - X|^2 with |X|^2 from the spectrum; unit weight beyond the image size,
+        where there is no projection.
+        """
+        residual: NDArray[np.float64] = batch.spectrum.copy()
+        n_shells = stored.power.shape[1]
+        residual[:, :n_shells] *= samples.sum_omega[:, None]
+        residual[:, :n_shells] += stored.power - 2.0 * stored.cross
+        return residual
+
+    def _add_noise(
+        self,
+        setup: OpticsSetup,
+        residual: NDArray[np.float64],
+        samples: FineSamples,
+        batch: BatchImages,
+        good: NDArray[np.bool_],
+    ) -> None:
+        model_shell = round_half_away(np.arange(residual.shape[1]) / setup.geometry.remap)
+        noise = self.sums.sigma2_noise[setup.group]
+        inside = model_shell < len(noise)
+        np.add.at(noise, model_shell[inside], residual.sum(axis=0)[inside])
+        self.sums.sumw_group[setup.group] += samples.sum_omega[good].sum()
+        if setup.geometry.optics.ctf_premultiplied:
+            self._add_ctf2(setup, batch, model_shell, good)
+
+    def _add_ctf2(
+        self,
+        setup: OpticsSetup,
+        batch: BatchImages,
+        model_shell: NDArray[np.int64],
+        good: NDArray[np.bool_],
+    ) -> None:
+        """Sum the squared CTF of premultiplied images by shell (specification M 3.4)."""
+        ctf2 = np.asarray(batch.ctf.get(), dtype=np.float64)
+        weighted = (ctf2 * batch.scale[:, None])[good].sum(axis=0)
+        by_shell = np.bincount(setup.pixels.shell, weights=weighted, minlength=len(model_shell))
+        target = self.sums.ctf2[setup.group]
+        inside = model_shell < len(target)
+        np.add.at(target, model_shell[inside], by_shell[inside])
+
+    def _add_priors(
+        self, rows: FineRows, stored: StoredSums, samples: FineSamples, good: NDArray[np.bool_]
+    ) -> None:
+        sums, n_dir = self.sums, self.sums.pdf_direction.shape[1]
+        n_classes = self._settings.n_classes
+        sums.pdf_class += np.bincount(rows.classes, stored.row_sum, minlength=n_classes)
+        if not self._settings.keeps_orientation:
+            place = rows.classes * n_dir + rows.coarse_dir
+            by_place = np.bincount(place, stored.row_sum, minlength=n_classes * n_dir)
+            sums.pdf_direction += by_place.reshape(n_classes, n_dir)
+        sums.sigma2_offset_sum += float(samples.sum_offset2[good].sum())
+
+    def _norms(self, batch: BatchImages, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the new norm corrections (specification E 5.6)."""
+        old = self._table.norm_correction[batch.ids]
+        if not self._settings.do_norm_correction:
+            return np.asarray(old)
+        total = np.maximum(residual.sum(axis=1), 0.0)
+        norm = old / self._settings.avg_norm_correction * np.sqrt(2.0 * total)
+        if not self._settings.do_cross_correlation:
+            for place in np.flatnonzero(norm > _SUSPICIOUS_NORM).tolist():
+                _log.warning(
+                    "%s: norm correction %.1f; check the normalisation of this image",
+                    self._table.where(int(batch.ids[place])),
+                    norm[place],
+                )
+        return np.asarray(norm)
+
+    def _add_scales(self, batch: BatchImages, stored: StoredSums, good: NDArray[np.bool_]) -> None:
+        group = self._table.scale_group[batch.ids[good]]
+        old = self._settings.scale_correction[group]
+        n_groups = len(self.sums.scale_xa)
+        self.sums.scale_xa += np.bincount(group, stored.scale_cross[good] / old, minlength=n_groups)
+        self.sums.scale_aa += np.bincount(
+            group, stored.scale_power[good] / old**2, minlength=n_groups
+        )
+
+    def _record(
+        self,
+        setup: OpticsSetup,
+        batch: BatchImages,
+        samples: FineSamples,
+        rows: FineRows,
+        tables: OrientationTables,
+        kept: NDArray[np.int64],
+    ) -> None:
+        """Write down the best sample of each image."""
+        settings, blocks = self._settings, samples.blocks
+        best = samples.best[kept]
+        block = np.searchsorted(blocks.out, best, side="right") - 1
+        n_children = settings.n_child_translations
+        per_row = blocks.n_trans[block] * n_children
+        within = best - blocks.out[block]
+        row = blocks.row[block] + within // per_row
+        column = within % per_row
+        listed = blocks.trans_list.get()
+        coarse = listed[blocks.trans[block] + column // n_children]
+        fine = coarse * n_children + column % n_children
+        pixel_size = setup.geometry.optics.pixel_size_angst
+        shift = settings.translations_px(pixel_size, fine=True)[fine]
+        offset = (batch.offset_px[kept] + shift) * pixel_size
+        if settings.skip_align:
+            ids = batch.ids[kept]
+            offset = np.stack(
+                [self._table.origin_x_angst[ids], self._table.origin_y_angst[ids]], axis=-1
+            )
+        rot, tilt, psi = tables.angles(settings, self._table, rows.frame[row], rows.psi[row])
+        ids, results = batch.ids[kept], self._results
+        results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = rot, tilt, psi
+        results.origin_x_angst[ids], results.origin_y_angst[ids] = offset[:, 0], offset[:, 1]
+        results.class_number[ids] = rows.classes[row]

@@ -1,0 +1,206 @@
+"""Expected accuracies: how far a pose must be off before its projection is told apart.
+
+In: references, noise and a few particles.  Out: expected errors of rotations and translations, and
+the shells that tell orientations apart.  Specification E C.3, F.3; M 5.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.optics_setup import OpticsSetup
+from clrelion.expectation.projections import Projector
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.fourier.shells import round_half_away
+from clrelion.io.particle_table import ParticleTable
+from clrelion.orientations.euler import euler_matrix
+from clrelion.particles.half_sets import c_library_random
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["Accuracies", "expected_accuracies"]
+
+N_TRIAL_PARTICLES = 100
+"""Particles at the head of the processing order that are tried."""
+
+_SNR_GOAL = 4.60517
+_SMALLEST_CLASS = 0.01
+_UNKNOWN = 999.0
+_MAX_ROTATION_DEG = 30.0
+_MAX_SHIFT_PX = 10.0
+_ROTATION_STEPS = ((0.2, 0.05), (1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0), (20.0, 2.0))
+_SHIFT_STEPS = ((1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0))
+_LARGEST_ROTATION_STEP = 5.0
+_LARGEST_SHIFT_STEP = 2.0
+_RAND_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Expected accuracies of each class.
+
+    Attributes
+    ----------
+    rot_deg, trans_angst
+        float64, (K,); 999 for classes too small to tell.
+    orientability
+        float64, (K, N/2+1); share of each shell in telling orientations apart.
+    """
+
+    rot_deg: NDArray[np.float64]
+    trans_angst: NDArray[np.float64]
+    orientability: NDArray[np.float64]
+
+
+def expected_accuracies(
+    session: DeviceSession,
+    settings: ExpectationSettings,
+    table: ParticleTable,
+    ids: NDArray[np.int64],
+) -> Accuracies:
+    """Estimate the accuracies from the particles ``ids`` at their present poses.
+
+    Parameters
+    ----------
+    settings
+        Of the coming expectation step (of half 1 if halves are split).
+    ids
+        int64; at most `N_TRIAL_PARTICLES` rows of the table.
+    """
+    projector = Projector(session, settings.references)
+    padding = next(r.padding_factor for r in settings.references if r is not None)
+    n_classes, n_shells = settings.n_classes, settings.ori_size // 2 + 1
+    rotation, shift = np.zeros(n_classes), np.zeros(n_classes)
+    histogram = np.zeros((n_classes, n_shells))
+    is_large = settings.pdf_class >= _SMALLEST_CLASS
+    draws = np.array([_draw(settings.random_seed + int(i)) for i in ids])
+    groups = table.optics_group[ids]
+    for group in np.unique(groups).tolist():
+        chosen = groups == group
+        setup = OpticsSetup(session, settings, group, projector, padding)
+        trial = _Trials(session, setup, projector, table, ids[chosen], draws[chosen])
+        pixel_size = setup.geometry.optics.pixel_size_angst
+        for k in np.flatnonzero(is_large).tolist():
+            rotation[k] += trial.rotation_errors(k, histogram[k]).sum()
+            shift[k] += pixel_size * trial.shift_errors(k).sum()
+    total = histogram.sum(axis=1, keepdims=True)
+    n = max(1, len(ids))
+    return Accuracies(
+        rot_deg=np.where(is_large, rotation / n, _UNKNOWN),
+        trans_angst=np.where(is_large, shift / n, _UNKNOWN),
+        orientability=np.divide(histogram, total, out=histogram, where=total > 0),
+    )
+
+
+def _draw(seed: int) -> float:
+    """Draw the number that chooses the angle or axis of a particle (specification C.3)."""
+    return float(c_library_random(seed, 1)[0]) / _RAND_MAX
+
+
+def _increment(
+    error: NDArray[np.float64], steps: tuple[tuple[float, float], ...], largest: float
+) -> NDArray[np.float64]:
+    """Next increment of errors, by their present size."""
+    # sums of increments such as 0.05 come out a rounding error below the limits
+    rounded = np.round(error, 9)
+    conditions = [rounded < limit for limit, _ in steps]
+    return np.select(conditions, [np.full(error.shape, step) for _, step in steps], largest)
+
+
+class _Trials:
+    """Trial particles of one optics group."""
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        setup: OpticsSetup,
+        projector: Projector,
+        table: ParticleTable,
+        ids: NDArray[np.int64],
+        draws: NDArray[np.float64],
+    ) -> None:
+        self._session = session
+        self._projector = projector
+        self._setup = setup
+        self._draws = draws
+        self._angles = np.stack([table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]], -1)
+        scoring = setup.fine
+        ctf = np.asarray(
+            session.to_host(setup.preparation.contrast_transfer(ids, table)), dtype=np.float64
+        )
+        # the ones that stand for the CTF without --ctf may have more rows
+        ctf = ctf[: len(ids)][:, scoring.places]
+        self._weight = 0.5 * np.square(ctf) * setup.sigma_weight
+        self._psi: Array = session.to_device(np.array([[1.0, 0.0]]), session.real)
+
+    def _projections(self, k: int, angles: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """Slices of class k at Euler angles (n, 3) in degrees, complex (n, n_projected)."""
+        session, scoring = self._session, self._setup.fine
+        matrices = euler_matrix(angles[:, 0], angles[:, 1], angles[:, 2])
+        frames = session.to_device(matrices[:, :2, :].reshape(-1, 6), session.real)
+        n = len(angles)
+        zeros = np.zeros(n, dtype=np.int64)
+        rows = self._projector.rows(
+            frames,
+            self._psi,
+            np.full(n, k),
+            np.arange(n),
+            zeros,
+            scoring.pixels,
+            scoring.pixel_xy,
+        )
+        host = np.asarray(session.to_host(rows), dtype=np.float64)
+        host = host[:, :, : scoring.pixels.n_projected]
+        return np.asarray(host[:, 0] + 1j * host[:, 1])
+
+    def rotation_errors(self, k: int, histogram: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Smallest telling rotation of each particle, degrees; adds to the shells' histogram."""
+        start = self._projections(k, self._angles)
+        which = np.select([self._draws < 0.3333, self._draws < 0.6667], [0, 1], 2)
+        error = np.zeros(len(self._draws))
+        active = np.arange(len(error))
+        model_shell = round_half_away(
+            self._setup.fine.pixels.shell[: start.shape[1]] / self._setup.geometry.remap
+        )
+        while len(active):
+            error[active] += _increment(error[active], _ROTATION_STEPS, _LARGEST_ROTATION_STEP)
+            active = active[error[active] <= _MAX_ROTATION_DEG]
+            if not len(active):
+                break
+            angles = self._angles[active].copy()
+            angles[np.arange(len(active)), which[active]] += error[active]
+            difference = np.abs(start[active] - self._projections(k, angles)) ** 2
+            terms = difference * self._weight[active]
+            told = terms.sum(axis=1) > _SNR_GOAL
+            histogram += np.bincount(
+                np.minimum(model_shell, len(histogram) - 1),
+                terms[told].sum(axis=0),
+                minlength=len(histogram),
+            )
+            active = active[~told]
+        return error
+
+    def shift_errors(self, k: int) -> NDArray[np.float64]:
+        """Smallest telling shift of each particle, px."""
+        pixels = self._setup.fine.pixels
+        power = np.abs(self._projections(k, self._angles)) ** 2 * self._weight
+        frequency = np.stack([pixels.kx, pixels.ky])[:, : power.shape[1]]
+        cycles = frequency / self._setup.geometry.optics.box_px
+        along = cycles[np.where(self._draws < 0.5, 0, 1)]
+        error = np.zeros(len(self._draws))
+        active = np.arange(len(error))
+        while len(active):
+            error[active] += _increment(error[active], _SHIFT_STEPS, _LARGEST_SHIFT_STEP)
+            active = active[error[active] <= _MAX_SHIFT_PX]
+            phase = 2.0 * np.pi * along[active] * error[active, None]
+            # |1 - exp(i phase)|^2 = 2 - 2 cos(phase)
+            snr = (power[active] * (2.0 - 2.0 * np.cos(phase))).sum(axis=1)
+            active = active[snr <= _SNR_GOAL]
+        return error

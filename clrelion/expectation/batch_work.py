@@ -1,0 +1,330 @@
+"""One batch through the three computation modes, in parts that fit the device.
+
+In: a batch of raw images.  Out: its share of the sums (specification E 5, design.md 3).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.errors import DeviceMemoryError
+from clrelion.expectation.accumulate import Accumulator
+from clrelion.expectation.differences import (
+    CoarsePanels,
+    CoarseSamples,
+    dense_differences,
+    sparse_differences,
+)
+from clrelion.expectation.fine import (
+    FineRows,
+    FineSamples,
+    SliceTable,
+    fine_blocks,
+    fine_weights,
+    make_rows,
+)
+from clrelion.expectation.images import BatchImages
+from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
+from clrelion.expectation.plan import ExpectationPlan
+from clrelion.expectation.projections import Projector
+from clrelion.expectation.sampling_tables import OrientationTables
+from clrelion.expectation.scoring import ScoringOperands
+from clrelion.expectation.search_space import (
+    SearchSpace,
+    dense_search_space,
+    log_translation_priors,
+    sparse_search_space,
+)
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.store import BackprojectionVolumes, store_samples
+from clrelion.expectation.weights import SignificantSamples, find_significant
+from clrelion.io.particle_table import ParticleTable
+from clrelion.particles.loader import HostBatch
+
+if TYPE_CHECKING:
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["BatchWork"]
+
+_log = logging.getLogger(__name__)
+
+
+class BatchWork:
+    """Processes the batches of one optics group, one after the other."""
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        settings: ExpectationSettings,
+        table: ParticleTable,
+        setup: OpticsSetup,
+        plan: ExpectationPlan,
+        projector: Projector,
+        tables: OrientationTables,
+        volumes: BackprojectionVolumes,
+        accumulator: Accumulator,
+    ) -> None:
+        self._session = session
+        self._settings = settings
+        self._table = table
+        self._setup = setup
+        self._plan = plan
+        self._projector = projector
+        self._tables = tables
+        self._volumes = volumes
+        self._accumulator = accumulator
+        self._slice_table: SliceTable | None = None
+        self._panels: CoarsePanels | None = None
+        if settings.is_dense:
+            self._panels = CoarsePanels(
+                projector,
+                tables,
+                settings.n_classes * tables.n_dir * tables.n_psi,
+                setup.coarse.pixels,
+                setup.coarse.pixel_xy,
+                plan.columns_per_run,
+                plan.keep_panels,
+            )
+
+    def process(self, host: HostBatch) -> None:
+        """Process one batch as it came from the files."""
+        for bad in host.bad_ids.tolist():
+            self._accumulator.skip(bad, "NaN or infinite pixels")
+        self._process_ids(host.ids, host.images)
+
+    def _process_ids(self, ids: NDArray[np.int64], images: NDArray[np.float32]) -> None:
+        if len(ids) == 0:
+            return
+        try:
+            batch, space, log_translation, significant = self._coarse(ids, images)
+        except DeviceMemoryError as error:
+            if len(ids) == 1:
+                raise
+            half = len(ids) // 2
+            _log.warning("%s; going on with batches of %d particles", error, half)
+            self._session.release_unused()
+            self._process_ids(ids[:half], images[:half])
+            self._process_ids(ids[half:], images[half:])
+            return
+        for place in np.flatnonzero(significant.is_bad).tolist():
+            self._accumulator.skip(int(ids[place]), "no finite weight")
+        self._consider_table(significant)
+        first = 0
+        while first < batch.n:
+            last = self._part_end(significant, first)
+            first = self._process_part(batch, space, log_translation, significant, first, last)
+
+    def _coarse(
+        self, ids: NDArray[np.int64], images: NDArray[np.float32]
+    ) -> tuple[BatchImages, SearchSpace, NDArray[np.float64], SignificantSamples]:
+        """Run getImg, the coarse pass and the selection of significant samples."""
+        session, settings, setup = self._session, self._settings, self._setup
+        with session.profile.timer("getImg"):
+            batch = setup.preparation.prepare(ids, images, self._table)
+        with session.profile.timer("getDiff"):
+            if settings.is_dense:
+                space = dense_search_space(settings, ids)
+            else:
+                space = sparse_search_space(settings, self._table, ids)
+            operands = self._operands(batch, setup.coarse)
+            samples = self._coarse_differences(operands, batch.n, space)
+        with session.profile.timer("convert"):
+            log_translation = log_translation_priors(
+                settings,
+                setup.geometry.optics.pixel_size_angst,
+                batch.offset_px,
+                batch.prior_offset_px,
+            )
+            significant = find_significant(session, settings, samples, space, log_translation)
+        return batch, space, log_translation, significant
+
+    def _operands(self, batch: BatchImages, scoring: ScoringList) -> ScoringOperands:
+        return ScoringOperands.create(
+            self._session,
+            self._settings,
+            batch,
+            self._setup.pixels.n,
+            scoring.pixels,
+            scoring.places,
+            scoring.weight,
+            scoring.ramps,
+        )
+
+    def _coarse_differences(
+        self, operands: ScoringOperands, n: int, space: SearchSpace
+    ) -> CoarseSamples:
+        coarse = self._setup.coarse
+        if self._panels is not None:
+            n_orientations = len(space.orientation_class)
+            return dense_differences(
+                self._session, operands, n, n_orientations, self._panels, coarse.pixels.n_padded
+            )
+        return sparse_differences(
+            self._session,
+            operands,
+            space,
+            self._projector,
+            self._tables,
+            coarse.pixels,
+            coarse.pixel_xy,
+            self._plan.rows_per_run,
+        )
+
+    def _consider_table(self, significant: SignificantSamples) -> None:
+        """Make the slices of all fine orientations if most of them will be asked for anyway."""
+        settings = self._settings
+        if self._slice_table is not None or not self._plan.table_fits:
+            return
+        if not self._setup.fine_is_full:
+            return
+        n_fine = self._tables.fine_frames.shape[0] * self._tables.fine_psis.shape[0]
+        n_fine *= settings.n_classes
+        if len(significant.image) * settings.n_child_orientations < n_fine:
+            return
+        with self._session.profile.timer("getDiff"):
+            per_block = settings.n_child_orientations
+            n_coarse = settings.n_classes * self._tables.n_dir * self._tables.n_psi
+            entry = np.arange(n_coarse)
+            n_psi, n_dir = self._tables.n_psi, self._tables.n_dir
+            frame, psi = self._tables.children((entry // n_psi) % n_dir, entry % n_psi, per_block)
+            self._slice_table = SliceTable(
+                self._projector.rows(
+                    self._tables.fine_frames,
+                    self._tables.fine_psis,
+                    np.repeat(entry // (n_psi * n_dir), per_block),
+                    frame,
+                    psi,
+                    self._setup.fine.pixels,
+                    self._setup.fine.pixel_xy,
+                )
+            )
+
+    def _part_end(self, significant: SignificantSamples, first: int) -> int:
+        """Last image (exclusive) of the largest part that fits the room of the fine pass."""
+        settings, plan = self._settings, self._plan
+        real_bytes = np.dtype(self._session.real).itemsize
+        n_padded = self._setup.fine.pixels.n_padded
+        rows = np.diff(significant.block_start) * settings.n_child_orientations
+        n_trans = np.diff(significant.trans[significant.block_start])
+        samples = n_trans * settings.n_child_orientations * settings.n_child_translations
+        slices = rows * (0 if self._slice_table is not None else 2 * n_padded * real_bytes)
+        shifted = 2 * n_padded * real_bytes * len(self._setup.fine.ramps.x)
+        bytes_each = slices + samples * real_bytes + rows * 32 + shifted
+        total = np.cumsum(bytes_each[first:])
+        fits = total <= plan.fine_bytes
+        for single in (slices, samples * real_bytes, np.full(len(rows), shifted)):
+            fits &= np.cumsum(single[first:]) <= plan.largest_bytes
+        return first + max(1, int(fits.sum()))
+
+    def _process_part(
+        self,
+        batch: BatchImages,
+        space: SearchSpace,
+        log_translation: NDArray[np.float64],
+        significant: SignificantSamples,
+        first: int,
+        last: int,
+    ) -> int:
+        """Run the fine pass and the sums for images first .. last - 1; return where to go on."""
+        try:
+            part = batch.part(self._session, first, last)
+            span = slice(int(significant.block_start[first]), int(significant.block_start[last]))
+            if span.stop == span.start:
+                return last
+            samples, rows = self._fine(
+                part, space, log_translation[first:last], significant, first, span
+            )
+        except DeviceMemoryError as error:
+            if last - first == 1:
+                raise
+            _log.warning("%s; going on with fewer particles", error)
+            self._session.release_unused()
+            return self._process_part(
+                batch, space, log_translation, significant, first, (first + last) // 2
+            )
+        with self._session.profile.timer("store"):
+            stored = store_samples(
+                self._session,
+                self._settings,
+                part,
+                samples,
+                rows,
+                self._tables,
+                self._setup.pixels,
+                self._setup.weights,
+                self._setup.store_ramps,
+                self._volumes,
+            )
+            self._accumulator.add(
+                self._setup,
+                part,
+                samples,
+                rows,
+                stored,
+                self._tables,
+                samples.n_found
+                if self._settings.oversampling == 0
+                else significant.n_significant[first:last],
+            )
+        return last
+
+    def _fine(
+        self,
+        part: BatchImages,
+        space: SearchSpace,
+        log_translation: NDArray[np.float64],
+        significant: SignificantSamples,
+        first: int,
+        span: slice,
+    ) -> tuple[FineSamples, FineRows]:
+        session, settings, setup = self._session, self._settings, self._setup
+        with session.profile.timer("getDiff"):
+            operands = self._operands(part, setup.fine)
+            rows = make_rows(
+                settings,
+                significant,
+                space,
+                self._tables,
+                span,
+                self._projector,
+                setup.fine.pixels,
+                setup.fine.pixel_xy,
+                self._slice_table,
+            )
+            blocks = fine_blocks(settings, significant, first, span, rows)
+            image = significant.image[span]
+            orientation = significant.orientation[span]
+            log_prior = space.log_prior[space.prior_base[image] + orientation]
+        block_start = significant.block_start[first : first + part.n + 1] - span.start
+        samples = fine_weights(
+            session,
+            settings,
+            part,
+            operands,
+            blocks,
+            block_start,
+            log_prior,
+            log_translation,
+            rows,
+            setup.fine.pixels.n_padded,
+            setup.geometry.optics.pixel_size_angst,
+        )
+        if not setup.fine_is_full:
+            # the sums need the slices at the full image size
+            with session.profile.timer("getDiff"):
+                rows = make_rows(
+                    settings,
+                    significant,
+                    space,
+                    self._tables,
+                    span,
+                    self._projector,
+                    setup.pixels,
+                    setup.pixel_xy,
+                    None,
+                )
+        return samples, rows

@@ -1,0 +1,212 @@
+"""What all batches of one optics group share during an expectation step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.images import ImagePreparation
+from clrelion.expectation.pixels import PixelList, make_pixel_list
+from clrelion.expectation.projections import Projector
+from clrelion.expectation.scoring import TranslationRamps
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.store import GroupWeights
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["OpticsSetup", "ScoringList"]
+
+_SCALE_SHELL_DVP = 3.0
+"""Shells with a data-versus-prior ratio above this count for the intensity scale (E 5.6)."""
+
+
+@dataclass(frozen=True)
+class ScoringList:
+    """Pixels and weights of one pass.
+
+    Attributes
+    ----------
+    pixels
+        Pixel list; its projected pixels are compared.
+    pixel_xy
+        Its place in the references, on the device.
+    places
+        int32; place of each projected pixel in the batch's list.
+    weight
+        float64, (n_projected,); w of kernel scoring_operands.
+    ramps
+        Translations of the pass.
+    """
+
+    pixels: PixelList
+    pixel_xy: Array
+    places: NDArray[np.int32]
+    weight: NDArray[np.float64]
+    ramps: TranslationRamps
+
+
+class OpticsSetup:
+    """Pixel lists, weights, ramps and image preparation of one optics group.
+
+    Attributes
+    ----------
+    pixels, pixel_xy
+        The batch's own list (size s_g) and its place in the references.
+    coarse, fine
+        Scoring lists of the two passes.
+    fine_is_full
+        The fine pass scores at s_g, so that its slices serve the sums too.
+    store_ramps
+        Fine translations at size s_g.
+    weights
+        Of the sums.
+    preparation
+        getImg.
+    sigma_weight
+        float64; 1/sigma2 of the fine scoring list, whatever the iteration compares with.
+    """
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        settings: ExpectationSettings,
+        group: int,
+        projector: Projector,
+        projector_padding: float,
+        n_images_expected: int = 0,
+    ) -> None:
+        geometry = settings.geometry[group]
+        self.group = group
+        self.geometry = geometry
+        self._session = session
+        self._settings = settings
+        self._noise = settings.sigma2_noise[group]
+
+        def pixel_list(size: int) -> PixelList:
+            return make_pixel_list(
+                geometry, size, settings.r_max, projector_padding, settings.padding_factor
+            )
+
+        self.pixels = pixel_list(geometry.image_size)
+        self.pixel_xy = projector.pixel_table(self.pixels)
+        self.fine_is_full = not settings.score_at_coarse_size
+        single_pass = settings.oversampling == 0 and self.fine_is_full
+        coarse_size = geometry.image_size if single_pass else geometry.coarse_size
+        coarse_pixels = self.pixels if single_pass else pixel_list(coarse_size)
+        fine_pixels = self.pixels if self.fine_is_full else coarse_pixels
+        self.coarse = self._scoring_list(coarse_pixels, projector, fine=False)
+        self.fine = self._scoring_list(fine_pixels, projector, fine=True)
+        fine_shifts = settings.translations_px(geometry.optics.pixel_size_angst, fine=True)
+        self.store_ramps = TranslationRamps.create(
+            session, fine_shifts, geometry.optics.box_px, geometry.image_size
+        )
+        self.weights = GroupWeights.create(
+            session,
+            settings,
+            geometry,
+            self.pixels,
+            self._inverse_sigma2(self.pixels, with_origin=True),
+            _SCALE_SHELL_DVP,
+        )
+        self.preparation = ImagePreparation(
+            session,
+            settings,
+            geometry,
+            self.pixels,
+            fine_pixels.size,
+            self._noise,
+            n_images_expected,
+        )
+        self.sigma_weight = self._inverse_sigma2(fine_pixels, with_origin=False)[
+            : fine_pixels.n_projected
+        ]
+        self._constant = self._log_noise_sum()
+
+    def _inverse_sigma2(self, pixels: PixelList, with_origin: bool) -> NDArray[np.float64]:
+        """Compute w = 1/(sigma2_fudge sigma2) of the pixels (specification E 5.3, 5.6)."""
+        settings = self._settings
+        if with_origin and not settings.do_map:
+            return np.ones(pixels.n)
+        shells = pixels.shells_of_model(self.geometry.remap, len(self._noise))
+        sigma2 = settings.sigma2_fudge * self._noise[shells]
+        usable = (shells >= 0) & (sigma2 > 0)
+        if not with_origin:
+            usable &= pixels.shell > 0
+        inverse: NDArray[np.float64] = np.divide(1.0, sigma2, out=np.zeros(pixels.n), where=usable)
+        return inverse
+
+    def _scoring_list(self, pixels: PixelList, projector: Projector, fine: bool) -> ScoringList:
+        settings, optics = self._settings, self.geometry.optics
+        if settings.do_cross_correlation:
+            weight = pixels.multiplicity
+        else:
+            weight = self._inverse_sigma2(pixels, with_origin=False)
+        if pixels is self.pixels:
+            places = np.arange(pixels.n_projected, dtype=np.int32)
+        else:
+            places = pixels.places_in(self.pixels)
+        shifts = settings.translations_px(optics.pixel_size_angst, fine)
+        return ScoringList(
+            pixels=pixels,
+            pixel_xy=projector.pixel_table(pixels),
+            places=places,
+            weight=weight[: pixels.n_projected],
+            ramps=TranslationRamps.create(self._session, shifts, optics.box_px, pixels.size),
+        )
+
+    def _shell_weights(self, n_shells: int) -> NDArray[np.float64]:
+        """1/sigma2 by image shell, 0 at the origin and where the model has no shell."""
+        shells = np.arange(n_shells)
+        model = np.floor(shells / self.geometry.remap + 0.5).astype(np.int64)
+        inside = (shells > 0) & (model < len(self._noise))
+        sigma2 = np.zeros(n_shells)
+        sigma2[inside] = self._settings.sigma2_fudge * self._noise[model[inside]]
+        inverse: NDArray[np.float64] = np.divide(
+            1.0, sigma2, out=np.zeros(n_shells), where=sigma2 > 0
+        )
+        return inverse
+
+    def _log_noise_sum(self) -> float:
+        """Sum over the pixels of the image window of ln(2 pi sigma2) (specification E 5.6)."""
+        weights = self._shell_weights(self.geometry.image_size // 2 + 1)
+        half = self.geometry.image_size // 2
+        ky, kx = np.mgrid[-half + 1 : half + 1, 0 : half + 1]
+        distinct = (kx > 0) | (ky >= 0)
+        shell = np.floor(np.hypot(kx, ky)[distinct] + 0.5).astype(np.int64)
+        counts = np.bincount(shell[shell <= half], minlength=half + 1)
+        used = weights > 0
+        return float(
+            (
+                counts[used] * np.log(2.0 * np.pi / (weights[used] * self._settings.sigma2_fudge))
+            ).sum()
+        )
+
+    def log_likelihoods(
+        self,
+        spectrum: NDArray[np.float64],
+        maximum: NDArray[np.float64],
+        sum_weight: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Log-likelihood contribution of each image (specification E 5.6).
+
+        Parameters
+        ----------
+        spectrum
+            float64, (n, n_box/2+1); power of the masked images by image shell.
+        maximum, sum_weight
+            float64, (n,); largest log-weight and sum of exp(l - maximum) of the fine pass.
+        """
+        if self._settings.do_cross_correlation:
+            return maximum
+        scored = self.fine.pixels.size // 2 + 1
+        half = self.geometry.image_size // 2
+        # what does not depend on the reference was left out of the squared differences
+        constant = 0.5 * spectrum[:, :scored] @ self._shell_weights(scored)
+        constant += 0.5 * spectrum[:, half + 1 :].sum(axis=1)
+        return np.asarray(np.log(sum_weight) + maximum - constant - self._constant)

@@ -1,0 +1,155 @@
+"""Central slices of the references on the device.
+
+In: reference transforms, orientations, a pixel list.  Out: slices packed for the matrix products of
+the coarse pass, or one row an orientation for the sparse passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.pixels import PixelList
+from clrelion.expectation.reference import ReferenceTransform
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["Projector", "panel_width"]
+
+
+def panel_width(session: DeviceSession) -> int:
+    """Orientations in a panel of the coarse pass's matrix product."""
+    return 32 if session.is_cpu else 128
+
+
+class Projector:
+    """The references of all classes on the device.
+
+    Parameters
+    ----------
+    session
+        Device.
+    references
+        One transform a class, all of the same shape; None for a dead class (zeros).
+
+    Raises
+    ------
+    DeviceMemoryError
+        The references do not fit.
+    """
+
+    def __init__(
+        self, session: DeviceSession, references: Sequence[ReferenceTransform | None]
+    ) -> None:
+        self._session = session
+        shape = next(r.data.shape for r in references if r is not None)
+        self.edge, self.nx = int(shape[0]), int(shape[2])
+        self.centre = self.edge // 2
+        host = np.zeros((len(references), *shape), dtype=session.complex)
+        for place, reference in enumerate(references):
+            if reference is not None:
+                host[place] = reference.data
+        self._references_d = session.to_device(host)
+        self.n_classes = len(references)
+
+    def pixel_table(self, pixels: PixelList) -> Array:
+        """Upload where the pixels of a list lie in the references, real (n_padded, 2)."""
+        return self._session.to_device(pixels.padded(pixels.projected_xy), self._session.real)
+
+    def grid_panels(
+        self,
+        frames: Array,
+        psis: Array,
+        first: int,
+        n_orientations: int,
+        pixels: PixelList,
+        pixel_xy: Array,
+    ) -> tuple[Array, Array, int]:
+        """Slices of a run of grid orientations.
+
+        Parameters
+        ----------
+        frames, psis
+            Coarse tables on the device.
+        first, n_orientations
+            Run of coarse orientations, classes outermost.
+        pixels, pixel_xy
+            Pixel list and its table from `pixel_table`.
+
+        Returns
+        -------
+        projections, powers
+            real, (panels, 2 n_padded, width) and (panels, n_padded, width).
+        n_columns
+            Orientations including the padding of the last panel.
+        """
+        session = self._session
+        width = panel_width(session)
+        n_panels = -(-n_orientations // width)
+        n_columns = n_panels * width
+        n_padded = pixels.n_padded
+        projections = session.empty((n_panels, 2 * n_padded, width), session.real)
+        powers = session.empty((n_panels, n_padded, width), session.real)
+        session.kernel("expectation/project_grid", panel=width)(
+            (n_columns, n_padded),
+            None,
+            self._references_d,
+            self.edge,
+            self.nx,
+            self.centre,
+            frames,
+            psis,
+            frames.shape[0],
+            psis.shape[0],
+            first,
+            n_orientations,
+            pixel_xy,
+            pixels.n_projected,
+            n_padded,
+            n_columns,
+            projections,
+            powers,
+        )
+        return projections, powers, n_columns
+
+    def rows(
+        self,
+        frames: Array,
+        psis: Array,
+        row_class: NDArray[np.int64],
+        row_frame: NDArray[np.int64],
+        row_psi: NDArray[np.int64],
+        pixels: PixelList,
+        pixel_xy: Array,
+    ) -> Array:
+        """Slices of a list of orientations, real (n_rows, 2, n_padded)."""
+        session = self._session
+        n_rows = len(row_class)
+        out = session.empty((n_rows, 2, pixels.n_padded), session.real)
+        if n_rows == 0:
+            return out
+        session.kernel("expectation/project_rows")(
+            (pixels.n_padded, n_rows),
+            None,
+            self._references_d,
+            self.edge,
+            self.nx,
+            self.centre,
+            frames,
+            psis,
+            session.to_device(row_class, np.int32),
+            session.to_device(row_frame, np.int32),
+            session.to_device(row_psi, np.int32),
+            pixel_xy,
+            pixels.n_projected,
+            pixels.n_padded,
+            n_rows,
+            out,
+        )
+        return out

@@ -1,0 +1,212 @@
+"""Which orientations each image of a batch is compared with, and with what prior.
+
+In: settings and the particles' rows.  Out: log-priors of orientations and translations, and how the
+samples (image, orientation, translation) lie in memory.  Specification E 4.6, 4.7, 5.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.io.particle_table import ParticleTable
+from clrelion.orientations.priors import LocalPriors, local_priors
+
+__all__ = ["SearchSpace", "dense_search_space", "log_translation_priors", "sparse_search_space"]
+
+_UNSET_PRIOR_DEG = 999.0
+_SMALLEST_OFFSET_VARIANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Coarse orientations of each image.
+
+    A dense space has one list for all images: orientation e is (class, direction, psi) in this
+    order of nesting.  A sparse one has a list for each image.
+
+    Attributes
+    ----------
+    is_dense
+        See above.
+    n_orientations, prior_base
+        int64, (n_images,); length of each image's list, and where its log-priors start.
+    log_prior
+        float64; ln(prior / mean prior), -inf: not considered.
+    orientation_class, orientation_dir, orientation_psi
+        int64; of list entries, addressed like ``log_prior`` in a sparse space and by e alone in a
+        dense one.
+    """
+
+    is_dense: bool
+    n_orientations: NDArray[np.int64]
+    prior_base: NDArray[np.int64]
+    log_prior: NDArray[np.float64]
+    orientation_class: NDArray[np.int64]
+    orientation_dir: NDArray[np.int64]
+    orientation_psi: NDArray[np.int64]
+
+    def entries(self, image: NDArray[np.int64], e: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Place of orientations ``e`` of images in the orientation arrays."""
+        return e if self.is_dense else self.prior_base[image] + e
+
+
+def dense_search_space(settings: ExpectationSettings, ids: NDArray[np.int64]) -> SearchSpace:
+    """All classes, directions and psi angles for every image, with the direction priors."""
+    n_classes = settings.n_classes
+    grid = settings.orientation_grid
+    n_dir, n_psi = grid.n_dir, grid.n_psi
+    n_all = n_classes * n_dir * n_psi
+    alive = settings.pdf_class > 0
+    if settings.considered_class is None:
+        tables = [_direction_log_prior(settings, alive)]
+        table_of_image = np.zeros(len(ids), dtype=np.int64)
+    else:
+        tables = [
+            _direction_log_prior(settings, np.arange(n_classes) == k) for k in range(n_classes)
+        ]
+        table_of_image = settings.considered_class[ids]
+    e = np.arange(n_all)
+    return SearchSpace(
+        is_dense=True,
+        n_orientations=np.full(len(ids), n_all),
+        prior_base=table_of_image * n_all,
+        log_prior=np.concatenate([np.repeat(t.ravel(), n_psi) for t in tables]),
+        orientation_class=e // (n_dir * n_psi),
+        orientation_dir=(e // n_psi) % n_dir,
+        orientation_psi=e % n_psi,
+    )
+
+
+def _direction_log_prior(
+    settings: ExpectationSettings, considered: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """ln(pdf_direction / mean) where the class is considered, -inf elsewhere, (K, n_dir)."""
+    pdf = np.where(considered[:, None], settings.pdf_direction, 0.0)
+    mean = pdf[considered].mean()
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(pdf / (mean if mean > 0 else 1.0)))
+
+
+def sparse_search_space(
+    settings: ExpectationSettings, table: ParticleTable, ids: NDArray[np.int64]
+) -> SearchSpace:
+    """Orientations near each particle's own, or only that one, for every considered class."""
+    if settings.keeps_orientation:
+        counts = np.ones(len(ids), dtype=np.int64)
+        direction, psi = ids.copy(), np.zeros(len(ids), dtype=np.int64)
+        log_prior = np.zeros(len(ids))
+    else:
+        counts, direction, psi, log_prior = _local_entries(settings, table, ids)
+    alive = np.flatnonzero(settings.pdf_class > 0)
+    class_log = np.zeros(settings.n_classes)
+    if settings.keeps_orientation:
+        # no orientation prior is left: the class probability alone
+        class_log[alive] = np.log(settings.pdf_class[alive] / settings.pdf_class[alive].mean())
+    n_considered = np.full(len(ids), len(alive))
+    chosen = settings.considered_class
+    if chosen is not None:
+        n_considered = np.ones(len(ids), dtype=np.int64)
+        class_log[:] = 0.0
+    # entry number within its image, classes outermost
+    lengths = counts * n_considered
+    start = np.concatenate([[0], np.cumsum(lengths)])
+    image = np.repeat(np.arange(len(ids)), lengths)
+    within = np.arange(start[-1]) - start[image]
+    base_start = np.concatenate([[0], np.cumsum(counts)])
+    base = base_start[image] + within % counts[image]
+    place = within // counts[image]
+    classes = alive[place] if chosen is None else chosen[ids][image]
+    return SearchSpace(
+        is_dense=False,
+        n_orientations=lengths,
+        prior_base=start[:-1],
+        log_prior=log_prior[base] + class_log[classes],
+        orientation_class=np.asarray(classes, dtype=np.int64),
+        orientation_dir=direction[base],
+        orientation_psi=psi[base],
+    )
+
+
+def _local_entries(
+    settings: ExpectationSettings, table: ParticleTable, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Orientations within the local priors: counts by image, directions, psis, ln(prior/mean)."""
+    priors = _priors_of(settings, table, ids)
+    psi_counts = np.diff(priors.psi_offsets)
+    by_direction = psi_counts[priors.psi_block]
+    n_entries = int(by_direction.sum())
+    kept = np.repeat(np.arange(len(priors.dir_index)), by_direction)
+    first = np.concatenate([[0], np.cumsum(by_direction)])[:-1]
+    psi_place = np.arange(n_entries) - first[kept] + priors.psi_offsets[priors.psi_block[kept]]
+    owner = np.repeat(np.arange(len(ids)), np.diff(priors.dir_offsets))
+    counts = np.bincount(owner, weights=by_direction, minlength=len(ids)).astype(np.int64)
+    # the priors of a particle add up to 1, so their mean is 1 / (number of orientations)
+    log_prior = (
+        np.log(priors.dir_prior[kept])
+        + np.log(priors.psi_prior[psi_place])
+        + np.log(counts[owner[kept]])
+    )
+    return counts, priors.dir_index[kept], priors.psi_index[psi_place], log_prior
+
+
+def _priors_of(
+    settings: ExpectationSettings, table: ParticleTable, ids: NDArray[np.int64]
+) -> LocalPriors:
+    search = settings.local_search
+    assert search is not None
+
+    def centre(prior: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
+        if search.centre_on_current:
+            return current[ids]
+        return np.where(prior[ids] == _UNSET_PRIOR_DEG, current[ids], prior[ids])
+
+    return local_priors(
+        settings.orientation_grid,
+        settings.point_group,
+        centre(table.rot_prior_deg, table.rot_deg),
+        centre(table.tilt_prior_deg, table.tilt_deg),
+        centre(table.psi_prior_deg, table.psi_deg),
+        search.sigma_rot_deg,
+        search.sigma_tilt_deg,
+        search.sigma_psi_deg,
+        relion_psi_quirk=not settings.move_psi_prior,
+    )
+
+
+def log_translation_priors(
+    settings: ExpectationSettings,
+    pixel_size_angst: float,
+    offset_px: NDArray[np.float64],
+    prior_offset_px: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """ln(prior / mean prior) of the coarse translations, float64, (n_images, n_trans).
+
+    Parameters
+    ----------
+    pixel_size_angst
+        delta_g, Å/px.
+    offset_px, prior_offset_px
+        float64, (n, 2); applied whole-pixel offset and centre of the prior, px.
+
+    Notes
+    -----
+    Specification E 5.5 (a).  RELION adds the trial shift in Å to offsets in pixels (Q1); the
+    consistent form is used with ``consistent_offset_prior``.
+    """
+    trial = settings.coarse_translations_angst()
+    variance = settings.sigma2_offset_angst2
+    if variance < _SMALLEST_OFFSET_VARIANCE:
+        return np.zeros((len(offset_px), len(trial)))
+    centre = offset_px - prior_offset_px
+    if settings.consistent_offset_prior:
+        distance = pixel_size_angst * centre[:, None, :] + trial
+    else:
+        distance = pixel_size_angst * (centre[:, None, :] + trial)
+    exponent = -(distance**2).sum(axis=-1) / (2.0 * variance)
+    highest = exponent.max(axis=1, keepdims=True)
+    mean = np.exp(exponent - highest).mean(axis=1, keepdims=True)
+    return np.asarray(exponent - highest - np.log(mean))

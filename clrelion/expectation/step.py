@@ -1,0 +1,150 @@
+"""The expectation step of one half-set: batches walk through getImg, getDiff, convert and store.
+
+In: settings, particles in processing order.  Out: the sums of the half-set and each particle's best
+pose.  Specification E 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.device.memory import MemoryBudget
+from clrelion.errors import NumericalError
+from clrelion.expectation.accumulate import Accumulator
+from clrelion.expectation.batch_work import BatchWork
+from clrelion.expectation.optics_setup import OpticsSetup
+from clrelion.expectation.plan import ExpectationPlan, plan_expectation
+from clrelion.expectation.projections import Projector
+from clrelion.expectation.results import ExpectationResult, ParticleResults
+from clrelion.expectation.sampling_tables import OrientationTables
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.store import BackprojectionVolumes
+from clrelion.io.particle_table import ParticleTable
+from clrelion.particles.loader import BatchLoader, ParticleImages, PrereadImages
+
+if TYPE_CHECKING:
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["ExpectationStep"]
+
+_TYPICAL_ITERATIONS = 20
+"""How often the images are transformed in a run, for the choice of the FFT library."""
+
+
+class ExpectationStep:
+    """One expectation step of one half-set on one device.
+
+    Parameters
+    ----------
+    session
+        Device.
+    settings
+        Model, sampling and rules of this iteration.
+    table
+        Particles with their present poses; not changed.
+    images
+        Source of the images.
+    budget
+        Memory that may be used.
+    on_plan
+        Called with the text of each plan before it is used.
+    """
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        settings: ExpectationSettings,
+        table: ParticleTable,
+        images: ParticleImages | PrereadImages,
+        budget: MemoryBudget,
+        on_plan: Callable[[list[str]], None] = lambda _: None,
+    ) -> None:
+        self._session = session
+        self._settings = settings
+        self._table = table
+        self._images = images
+        self._budget = budget
+        self._on_plan = on_plan
+
+    def run(
+        self,
+        order: NDArray[np.int64],
+        results: ParticleResults,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> ExpectationResult:
+        """Process the particles.
+
+        Parameters
+        ----------
+        order
+            int64; rows of the table in processing order, optics groups contiguous.
+        results
+            Filled in for these particles.
+        progress
+            Called with the number of particles done since the last call.
+
+        Raises
+        ------
+        NumericalError
+            No particle at all had a finite weight.
+        DeviceMemoryError
+            Not even one particle fits on the device.
+        """
+        session, settings = self._session, self._settings
+        with session.profile.timer("getDiff"):
+            projector = Projector(session, settings.references)
+            tables = OrientationTables.create(session, settings, self._table)
+            volumes = BackprojectionVolumes(session, settings)
+        accumulator = Accumulator(settings, self._table, results)
+        padding = next(r.padding_factor for r in settings.references if r is not None)
+        groups = self._table.optics_group[order]
+        for group in dict.fromkeys(groups.tolist()):
+            members = order[groups == group]
+            setup = OpticsSetup(
+                session, settings, group, projector, padding, _TYPICAL_ITERATIONS * len(members)
+            )
+            plan = self._plan(setup, len(members))
+            work = BatchWork(
+                session, settings, self._table, setup, plan, projector, tables, volumes, accumulator
+            )
+            loader = BatchLoader(self._table, members, plan.batch.batch_size, self._images)
+            for host_batch in loader:
+                work.process(host_batch)
+                progress(len(host_batch.ids) + len(host_batch.bad_ids))
+        if len(order) and not results.is_done[order].any():
+            raise NumericalError(
+                f"{self._table.star_path}: no particle has a finite weight; check the images, the "
+                "reference and its grey scale"
+            )
+        with session.profile.timer("store"):
+            backprojections = volumes.to_host()
+        return ExpectationResult(accumulator.sums, backprojections, accumulator.skipped)
+
+    def print_plans(self, order: NDArray[np.int64]) -> None:
+        """Hand the plan of each optics group to ``on_plan`` without doing anything."""
+        projector = Projector(self._session, self._settings.references)
+        padding = next(r.padding_factor for r in self._settings.references if r is not None)
+        groups = self._table.optics_group[order]
+        for group in np.unique(groups).tolist():
+            setup = OpticsSetup(self._session, self._settings, group, projector, padding)
+            self._plan(setup, int((groups == group).sum()))
+
+    def _plan(self, setup: OpticsSetup, n_particles: int) -> ExpectationPlan:
+        optics = setup.geometry.optics
+        plan = plan_expectation(
+            self._session,
+            self._settings,
+            self._budget,
+            n_particles,
+            optics.box_px,
+            setup.pixels.n,
+            setup.coarse.pixels.n_padded,
+            setup.fine.pixels.n_padded,
+            f"expectation, optics group {setup.group + 1}",
+        )
+        self._on_plan(plan.lines())
+        return plan

@@ -1,0 +1,254 @@
+"""convert: from squared differences to the sparse list of significant samples.
+
+The weight matrix never leaves the device: only counts come back, then the compact list itself.
+Specification E 5.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.differences import CoarseSamples
+from clrelion.expectation.search_space import SearchSpace
+from clrelion.expectation.settings import ExpectationSettings
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["SignificantSamples", "find_significant", "group_size"]
+
+_NEGLIGIBLE = 1e-7
+"""Part of the total weight that orientations far below the best may hold together: an orientation
+is a candidate if its best log-weight is within ln(samples / this) of the image's best."""
+
+
+def group_size(session: DeviceSession) -> int:
+    """Work-items of the kernels that give a work-group to each image."""
+    return 16 if session.is_cpu else 256
+
+
+@dataclass(frozen=True)
+class SignificantSamples:
+    """Significant coarse samples of a batch, grouped into blocks (image, orientation).
+
+    Attributes
+    ----------
+    image, orientation
+        int64, (n_blocks,); image of the batch, and e in the image's list of orientations.
+    trans
+        int64, (n_blocks + 1,); block b has trans_list[trans[b] : trans[b + 1]].
+    trans_list
+        int32 device array; coarse translations.
+    block_start
+        int64, (n_images + 1,); blocks of each image.
+    n_significant
+        int64, (n_images,); samples walked to reach the adaptive fraction.
+    is_bad
+        bool, (n_images,); no finite weight: the particle cannot be used.
+    """
+
+    image: NDArray[np.int64]
+    orientation: NDArray[np.int64]
+    trans: NDArray[np.int64]
+    trans_list: Array
+    block_start: NDArray[np.int64]
+    n_significant: NDArray[np.int64]
+    is_bad: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Addresses:
+    """Device copies of where the samples of each image lie."""
+
+    n_orientations: Array
+    prior_base: Array
+    sample_base: Array
+    log_prior: Array
+    log_translation: Array
+
+
+def find_significant(
+    session: DeviceSession,
+    settings: ExpectationSettings,
+    samples: CoarseSamples,
+    space: SearchSpace,
+    log_translation: NDArray[np.float64],
+) -> SignificantSamples:
+    """Select the coarse samples that hold the adaptive fraction of each image's weight.
+
+    Parameters
+    ----------
+    samples
+        Squared differences (or negative correlations) of the coarse pass.
+    space
+        Orientations and their log-priors.
+    log_translation
+        float64, (n_images, n_trans); log-priors of the translations.
+    """
+    n_images = len(space.n_orientations)
+    addresses = _Addresses(
+        session.to_device(space.n_orientations, np.int32),
+        session.to_device(space.prior_base, np.int32),
+        session.to_device(samples.sample_base, np.int64),
+        session.to_device(space.log_prior, session.real),
+        session.to_device(log_translation, session.real),
+    )
+    if settings.do_cross_correlation:
+        return _best_only(session, samples, addresses, n_images)
+    return _above_threshold(session, settings, samples, space, addresses)
+
+
+def _best_only(
+    session: DeviceSession, samples: CoarseSamples, addresses: _Addresses, n_images: int
+) -> SignificantSamples:
+    """Hard assignment of the cross-correlation iteration (specification E 5.5 (b))."""
+    wg = group_size(session)
+    score = session.empty(n_images, session.real)
+    index = session.empty(n_images, np.int32)
+    session.kernel("expectation/best_sample", wg=wg)(
+        (n_images * wg,),
+        (wg,),
+        samples.values,
+        addresses.log_prior,
+        addresses.n_orientations,
+        addresses.prior_base,
+        addresses.sample_base,
+        samples.n_trans,
+        samples.orientation_stride,
+        samples.translation_stride,
+        score,
+        index,
+    )
+    best = session.to_host(index).astype(np.int64)
+    is_bad = best < 0
+    image = np.flatnonzero(~is_bad)
+    good = best[image]
+    return SignificantSamples(
+        image=image,
+        orientation=good // samples.n_trans,
+        trans=np.arange(len(image) + 1),
+        trans_list=session.to_device(good % samples.n_trans, np.int32),
+        block_start=np.concatenate([[0], np.cumsum(~is_bad)]),
+        n_significant=(~is_bad).astype(np.int64),
+        is_bad=is_bad,
+    )
+
+
+def _above_threshold(
+    session: DeviceSession,
+    settings: ExpectationSettings,
+    samples: CoarseSamples,
+    space: SearchSpace,
+    addresses: _Addresses,
+) -> SignificantSamples:
+    wg = group_size(session)
+    n_images = len(space.n_orientations)
+    launch = ((n_images * wg,), (wg,))
+    real = session.real
+    lengths = space.n_orientations
+    maxima_start = np.concatenate([[0], np.cumsum(lengths)])
+    maxima_base = session.to_device(maxima_start[:-1], np.int64)
+    maxima = session.empty(int(maxima_start[-1]), real)
+    where = (
+        samples.values,
+        addresses.log_prior,
+        addresses.log_translation,
+        addresses.n_orientations,
+        addresses.prior_base,
+        addresses.sample_base,
+        maxima_base,
+        samples.n_trans,
+        samples.orientation_stride,
+        samples.translation_stride,
+    )
+    session.kernel("expectation/orientation_maxima")(
+        (int(lengths.max()), n_images), None, *where, maxima
+    )
+    cutoff = math.log(float(lengths.max()) * samples.n_trans / _NEGLIGIBLE)
+    maximum = session.empty(n_images, real)
+    n_candidates = session.empty(n_images, np.int32)
+    session.kernel("expectation/image_maxima", wg=wg)(
+        *launch, maxima, addresses.n_orientations, maxima_base, cutoff, maximum, n_candidates
+    )
+    start = np.concatenate([[0], np.cumsum(session.to_host(n_candidates), dtype=np.int64)])
+    start_d = session.to_device(start, np.int32)
+    n_all = max(1, int(start[-1]))
+    candidate = session.empty(n_all, np.int32)
+    weights = session.empty((n_all, samples.n_trans), real)
+    session.kernel("expectation/compact_candidates", wg=wg)(
+        *launch, *where, maxima, maximum, cutoff, start_d, candidate, weights
+    )
+    # without oversampling the fine pass repeats all samples and applies the fraction itself
+    fraction = 1.0 if settings.oversampling == 0 else settings.adaptive_fraction
+    limit = 0 if settings.oversampling == 0 else settings.max_significants
+    sum_weight, threshold = session.empty(n_images, real), session.empty(n_images, real)
+    n_samples, n_blocks = session.empty(n_images, np.int32), session.empty(n_images, np.int32)
+    session.kernel("expectation/significance", wg=wg)(
+        *launch,
+        weights,
+        start_d,
+        samples.n_trans,
+        fraction,
+        limit,
+        sum_weight,
+        threshold,
+        n_samples,
+        n_blocks,
+    )
+    return _compacted(
+        session, samples.n_trans, weights, candidate, start_d, threshold, n_samples, n_blocks
+    )
+
+
+def _compacted(
+    session: DeviceSession,
+    n_trans: int,
+    weights: Array,
+    candidate: Array,
+    start_d: Array,
+    threshold: Array,
+    n_samples_d: Array,
+    n_blocks_d: Array,
+) -> SignificantSamples:
+    """Write the significant samples as one list, in the order of images and orientations."""
+    wg = group_size(session)
+    n_samples = session.to_host(n_samples_d).astype(np.int64)
+    n_blocks = session.to_host(n_blocks_d).astype(np.int64)
+    n_images = len(n_samples)
+    block_start = np.concatenate([[0], np.cumsum(n_blocks)])
+    trans_start = np.concatenate([[0], np.cumsum(n_samples)])
+    total = max(1, int(block_start[-1]))
+    image, orientation, trans = (session.empty(total, np.int32) for _ in range(3))
+    trans_list = session.empty(max(1, int(trans_start[-1])), np.int32)
+    session.kernel("expectation/compact_significant", wg=wg)(
+        (n_images * wg,),
+        (wg,),
+        weights,
+        candidate,
+        start_d,
+        n_trans,
+        threshold,
+        session.to_device(block_start[:-1], np.int32),
+        session.to_device(trans_start[:-1], np.int32),
+        image,
+        orientation,
+        trans,
+        trans_list,
+    )
+    n = int(block_start[-1])
+    return SignificantSamples(
+        image=session.to_host(image)[:n].astype(np.int64),
+        orientation=session.to_host(orientation)[:n].astype(np.int64),
+        trans=np.append(session.to_host(trans)[:n].astype(np.int64), trans_start[-1]),
+        trans_list=trans_list,
+        block_start=block_start,
+        n_significant=n_samples,
+        is_bad=n_samples == 0,
+    )

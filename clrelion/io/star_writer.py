@@ -1,0 +1,206 @@
+"""Writer of STAR files with RELION's number formats, quoting and version lines."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.constants import STAR_VERSION
+from clrelion.errors import StarError
+from clrelion.io.atomic import replacing
+
+Column = Sequence[str] | NDArray[np.generic]
+Scalar = str | int | float | bool | np.generic
+
+_CHUNK_ROWS = 50_000
+_NUMBER_WIDTH = 12
+_STRING_WIDTH = 10
+_LIST_GAP = 12
+_NEEDS_CARE = re.compile("(?:\\A|\n)(?:[\"'#_]|data_|loop_|\n|\\Z)|[^\\S\n]|[\x00\x07]|\n\\Z")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z|[-+]?(?:inf|nan)\Z")
+
+
+class Block(Protocol):
+    """What can be written: a name, loop or list, and columns (raw strings or typed arrays)."""
+
+    @property
+    def name(self) -> str:
+        """Name without ``data_``."""
+
+    @property
+    def is_loop(self) -> bool:
+        """True for a table, False for a list."""
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """Label without underscore -> values."""
+
+
+@dataclass
+class StarTable:
+    """Typed columns to be written as one block.
+
+    Attributes
+    ----------
+    name
+        Name without ``data_``.
+    columns
+        Label without underscore -> values.  The format follows the type: float arrays as reals,
+        integer and boolean arrays as integers, lists of str as strings.
+    is_loop
+        True for a table, False for a list of single values.
+    """
+
+    name: str
+    columns: dict[str, Column]
+    is_loop: bool = True
+
+    @classmethod
+    def of_values(cls, name: str, values: Mapping[str, Scalar]) -> "StarTable":
+        """Make a list block from single values (float, int, bool or str)."""
+        columns: dict[str, Column] = {
+            label: [value] if isinstance(value, str) else np.asarray([value])
+            for label, value in values.items()
+        }
+        return cls(name, columns, is_loop=False)
+
+
+def write_star(
+    path: str | os.PathLike[str], blocks: Iterable[Block], comments: Sequence[str] = ()
+) -> None:
+    """Write a STAR file atomically.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    blocks
+        :class:`StarTable` or :class:`~clrelion.io.star.StarBlock`, in output order.
+    comments
+        Lines written first, each behind ``# ``.
+
+    Raises
+    ------
+    StarError
+        Columns of unequal length, or a string with a line break or control character.
+
+    Notes
+    -----
+    Specification E 2.1: ``# version 50001`` before each block, a line of one blank after it.
+    """
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as out,
+    ):
+        for comment in comments:
+            out.write("# " + " ".join(comment.split("\n")) + "\n")
+        for block in blocks:
+            lengths = {len(values) for values in block.columns.values()}
+            if len(lengths) > 1 or (not block.is_loop and lengths - {1}):
+                raise StarError(
+                    f"{path}: columns of data_{block.name} differ in length "
+                    f"({sorted(lengths)}); this is a defect of the program"
+                )
+            out.write(f"\n# version {STAR_VERSION}\n\ndata_{block.name}\n\n")
+            out.writelines(_table_lines(block, path) if block.is_loop else _list_lines(block, path))
+            out.write(" \n")
+
+
+def _table_lines(block: Block, path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield text of a table, chunk by chunk."""
+    yield "loop_ \n"
+    for number, label in enumerate(block.columns, start=1):
+        yield f"_{label} #{number} \n"
+    columns = list(block.columns.items())
+    n_rows = len(columns[0][1]) if columns else 0
+    for start in range(0, n_rows, _CHUNK_ROWS):
+        cells = [
+            _cells(values[start : start + _CHUNK_ROWS], label, path) for label, values in columns
+        ]
+        yield "".join(map("{} \n".format, map(" ".join, zip(*cells, strict=True))))
+
+
+def _list_lines(block: Block, path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield text of a list block: labels padded to a common width, strings not padded."""
+    width = max((len(label) for label in block.columns), default=0) + 1 + _LIST_GAP
+    for label, values in block.columns.items():
+        cell = _cells(values, label, path)[0]
+        text = cell if isinstance(values, np.ndarray) or _is_number(cell) else cell.strip(" ")
+        yield f"{'_' + label:<{width}}{text}\n"
+
+
+def _cells(values: Column, label: str, path: str | os.PathLike[str]) -> list[str]:
+    """Format some rows of one column, padded as RELION pads them."""
+    if not isinstance(values, np.ndarray):
+        return _string_cells(values, label, path)
+    if values.dtype.kind == "f":
+        return format_floats(values)
+    if values.dtype.kind in "iub":
+        return _formatted("%12d", values)
+    return _string_cells([str(value) for value in values.tolist()], label, path)
+
+
+def format_floats(values: NDArray[np.generic]) -> list[str]:
+    """Format reals as RELION does, 12 characters wide.
+
+    Parameters
+    ----------
+    values
+        Real array, (n,).
+
+    Returns
+    -------
+    list of str
+        ``%12.6f`` (negative ``%12.5f``), or ``%12.6e`` (``%12.5e``) below 0.001 and above 100000.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    size = np.abs(numbers)
+    exponent = ((size > 0) & (size < 0.001)) | (size > 100000)
+    negative = numbers < 0
+    cells = np.empty(numbers.shape, dtype=object)
+    for pattern, mask in (
+        ("%12.6f", ~exponent & ~negative),
+        ("%12.5f", ~exponent & negative),
+        ("%12.6e", exponent & ~negative),
+        ("%12.5e", exponent & negative),
+    ):
+        cells[mask] = _formatted(pattern, numbers[mask])
+    texts: list[str] = cells.tolist()
+    return texts
+
+
+def _formatted(pattern: str, values: NDArray[np.generic]) -> list[str]:
+    """Format all values with one call of the % operator: ten times faster than one by one."""
+    if values.size == 0:
+        return []
+    return (f"{pattern}\n" * values.size % tuple(values.tolist()))[:-1].split("\n")
+
+
+def _string_cells(values: Sequence[str], label: str, path: str | os.PathLike[str]) -> list[str]:
+    """Quote where needed and pad; raw numbers get the width of numbers."""
+    joined = "\n".join(values)
+    if _NEEDS_CARE.search(joined) or joined.count("\n") != len(values) - 1:
+        values = [_quoted(value, label, path) for value in values]
+    width = _NUMBER_WIDTH if values and _is_number(values[0]) else _STRING_WIDTH
+    return [value.rjust(width) for value in values]
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.match(text.strip(" ")) is not None
+
+
+def _quoted(value: str, label: str, path: str | os.PathLike[str]) -> str:
+    """Quote a string that RELION would otherwise split or take for something else."""
+    if re.search("[\n\r\x00\x07]", value):
+        raise StarError(
+            f"{path}: {label} holds a line break or control character ({value!r}), "
+            "which a STAR file cannot hold; rename it"
+        )
+    if value and not re.search(r"\s", value) and not re.match(r"[\"'#_]|data_|loop_", value):
+        return value
+    escaped = re.sub(r'"(?=[ \t]|\Z)', '\x07"', value)
+    return f'"{escaped}"'

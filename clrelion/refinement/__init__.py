@@ -1,0 +1,1 @@
+"""Schedules: initialisation, the loop over iterations, sampling, resolution and convergence."""

@@ -1,0 +1,214 @@
+"""From the state of a run to the settings of one expectation step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.reference import ReferenceTransform, reference_transform
+from clrelion.expectation.settings import (
+    CtfRules,
+    ExpectationSettings,
+    ImageGeometry,
+    LocalSearch,
+)
+from clrelion.fourier.shells import shell_of_resolution
+from clrelion.options import RefineOptions
+from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
+from clrelion.orientations.symmetry import PointGroup
+from clrelion.refinement.schedule import ImageSizes, is_local_search
+from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
+from clrelion.refinement.state import HalfModel, RunState
+
+__all__ = ["Grids", "expectation_settings", "reference_transforms", "schedule_policy"]
+
+_FFT_IN_DOUBLE_UP_TO = 384
+"""Padded boxes larger than this are transformed in single precision on the host."""
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Sampling grids of an iteration."""
+
+    orientations: OrientationGrid
+    translations: TranslationGrid
+
+    @classmethod
+    def create(
+        cls, sampling: SamplingState, options: RefineOptions, point_group: PointGroup
+    ) -> Grids:
+        """Make the grids of a sampling state."""
+        return cls(
+            OrientationGrid.create(
+                sampling.healpix_order,
+                sampling.psi_step_deg,
+                point_group,
+                options.limit_tilt_deg,
+                options.oversampling,
+            ),
+            TranslationGrid.create(
+                sampling.offset_range_angst, sampling.offset_step_angst, options.oversampling
+            ),
+        )
+
+
+def schedule_policy(options: RefineOptions, particle_diameter_angst: float) -> SchedulePolicy:
+    """Collect the options that the schedule depends on."""
+    return SchedulePolicy(
+        is_auto_refine=options.auto_refine,
+        oversampling=options.oversampling,
+        particle_diameter_angst=particle_diameter_angst,
+        is_auto_sampling=options.auto_sampling,
+        local_healpix_order=options.auto_local_healpix_order,
+        do_ignore_angles=options.auto_ignore_angles,
+        do_resolution_angles=options.auto_resol_angles,
+        minimum_angular_sampling_deg=options.minimum_angular_sampling_deg or 0.0,
+        maximum_angular_sampling_deg=options.maximum_angular_sampling_deg or 0.0,
+        do_skip_rotate=options.skip_rotate,
+    )
+
+
+def reference_transforms(
+    model: HalfModel, options: RefineOptions, ori_size: int, pixel_size: float, current_size: int
+) -> list[ReferenceTransform | None]:
+    """Transform the references of a model; None for classes that are dead.
+
+    Specification E 1.6, M 2.4; the power spectra become tau2 of a classification.
+    """
+    first_shell = -1
+    if options.strict_lowres_exp_angst is not None:
+        first_shell = shell_of_resolution(
+            1.0 / options.strict_lowres_exp_angst, ori_size, pixel_size
+        )
+    r_max = min(current_size // 2, ori_size // 2)
+    return [
+        reference_transform(
+            model.maps[k],
+            options.padding,
+            r_max,
+            first_shell=first_shell,
+            precision=fft_precision(options, ori_size),
+        )
+        if model.pdf_class[k] > 0
+        else None
+        for k in range(model.n_classes)
+    ]
+
+
+def fft_precision(options: RefineOptions, ori_size: int) -> Literal["single", "double"]:
+    """Precision of the host's transforms of padded boxes."""
+    if options.precision == "double" or options.padding * ori_size <= _FFT_IN_DOUBLE_UP_TO:
+        return "double"
+    return "single"
+
+
+def expectation_settings(
+    state: RunState,
+    options: RefineOptions,
+    model: HalfModel,
+    references: list[ReferenceTransform | None],
+    grids: Grids,
+    point_group: PointGroup,
+    policy: SchedulePolicy,
+    sizes: ImageSizes,
+    iteration: int,
+    random_seed: int,
+) -> ExpectationSettings:
+    """Settings of the expectation step of one half-set in iteration ``iteration``."""
+    table = state.table
+    extent = state.ori_size * state.pixel_size_angst
+    geometry = [
+        ImageGeometry(
+            optics=optics,
+            remap=(optics.box_px * optics.pixel_size_angst) / extent,
+            image_size=image_size,
+            coarse_size=coarse_size,
+        )
+        for optics, image_size, coarse_size in zip(
+            table.optics, sizes.image_current_sizes, sizes.image_coarse_sizes, strict=True
+        )
+    ]
+    return ExpectationSettings(
+        ori_size=state.ori_size,
+        pixel_size_angst=state.pixel_size_angst,
+        current_size=sizes.current_size,
+        padding_factor=options.padding,
+        references=references,
+        pdf_class=model.pdf_class,
+        pdf_direction=model.pdf_direction,
+        data_vs_prior=model.data_vs_prior,
+        geometry=geometry,
+        sigma2_noise=model.sigma2_noise,
+        scale_correction=model.scale_correction,
+        avg_norm_correction=model.avg_norm_correction,
+        sigma2_offset_angst2=model.sigma2_offset_angst2,
+        sigma2_fudge=options.sigma2_fudge,
+        ctf=CtfRules(
+            correct=options.ctf and not any(o.ctf_corrected for o in table.optics),
+            references_corrected=state.references_ctf_corrected,
+            intact_first_peak=options.ctf_intact_first_peak,
+            phase_flipped=options.ctf_phase_flipped,
+            only_flip_phases=options.do_only_flip_phases,
+        ),
+        orientation_grid=grids.orientations,
+        translation_grid=grids.translations,
+        point_group=point_group,
+        perturbation=state.perturbation,
+        local_search=_local_search(state.sampling, policy),
+        considered_class=considered_classes(state, options, iteration, random_seed),
+        do_cross_correlation=is_cross_correlation(state, options, iteration),
+        do_norm_correction=options.do_norm_correction,
+        do_scale_correction=does_scale(options, state),
+        do_map=not options.no_map,
+        zero_mask=options.zero_mask,
+        particle_diameter_angst=policy.particle_diameter_angst,
+        width_mask_edge_px=options.width_mask_edge_px,
+        adaptive_fraction=options.adaptive_fraction,
+        max_significants=options.max_significant or 0,
+        score_at_coarse_size=options.strict_highres_exp_angst is not None,
+        skip_align=options.skip_align,
+        skip_rotate=options.skip_rotate,
+        consistent_offset_prior=options.consistent_offset_prior,
+        move_psi_prior=False,
+        random_seed=random_seed,
+    )
+
+
+def _local_search(sampling: SamplingState, policy: SchedulePolicy) -> LocalSearch | None:
+    if not sampling.has_orientation_priors:
+        return None
+    return LocalSearch(
+        sampling.sigma_rot_deg,
+        sampling.sigma_tilt_deg,
+        sampling.sigma_psi_deg,
+        is_local_search(sampling, policy),
+    )
+
+
+def does_scale(options: RefineOptions, state: RunState) -> bool:
+    """Intensity scales are corrected: asked for, and more than one group (specification E 2.5)."""
+    return options.do_scale_correction and len(state.table.group_names) > 1
+
+
+def is_cross_correlation(state: RunState, options: RefineOptions, iteration: int) -> bool:
+    """Whether an iteration compares by cross-correlation (specification E 3.7)."""
+    is_first = options.firstiter_cc and iteration == 1 and not state.is_continued
+    return is_first or options.always_cc
+
+
+def considered_classes(
+    state: RunState, options: RefineOptions, iteration: int, random_seed: int
+) -> NDArray[np.int64] | None:
+    """Class that each particle is offered while classes are seeded; None: all (E 3.7)."""
+    if not state.seeds_classes:
+        return None
+    n, seeded_in = state.table.n, 2 if options.firstiter_cc else 1
+    if iteration < seeded_in:
+        return np.zeros(n, dtype=np.int64)
+    if iteration > seeded_in:
+        return None
+    rng = np.random.default_rng([random_seed, iteration])
+    return rng.integers(state.n_classes, size=n)

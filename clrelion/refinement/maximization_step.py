@@ -1,0 +1,321 @@
+"""The maximization step: from the sums of the half-sets to the next model (specification M 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.errors import NumericalError
+from clrelion.expectation.results import ExpectationResult
+from clrelion.maximization.half_maps import half_set_fsc, solvent_corrected_fsc
+from clrelion.maximization.reconstruct import reconstruct
+from clrelion.maximization.solvent import SolventMasks, flatten_solvent
+from clrelion.maximization.spectra import (
+    ReconstructionSpectra,
+    average_ctf2,
+    classification_spectra,
+    gold_standard_spectra,
+)
+from clrelion.maximization.sums import (
+    BackprojectionSums,
+    ParameterSums,
+    join_half_sets,
+    join_low_resolution,
+    low_resolution_join_shell,
+)
+from clrelion.maximization.update_model import (
+    average_norm_correction,
+    class_priors,
+    direction_priors,
+    low_pass_after_first_iteration,
+    mean_pmax,
+    noise_spectra,
+    offset_variance,
+    scale_corrections,
+)
+from clrelion.options import RefineOptions
+from clrelion.orientations.symmetry import PointGroup
+from clrelion.refinement.expectation_setup import does_scale, fft_precision
+from clrelion.refinement.state import HalfModel, RunState
+
+__all__ = ["Maximization", "MaximizationResult"]
+
+_SMALLEST_CLASS_WEIGHT = 0.0
+
+
+@dataclass
+class MaximizationResult:
+    """New models of an iteration.
+
+    Attributes
+    ----------
+    models
+        One a half-set; one in all in classification and in the last, joined iteration.
+    fsc_halves
+        float64, (N/2+1,), or None without halves.
+    unfiltered_half_maps
+        Unregularised maps of the half-sets, where the iteration makes them.
+    """
+
+    models: list[HalfModel]
+    fsc_halves: NDArray[np.float64] | None
+    unfiltered_half_maps: list[NDArray[np.float64]]
+
+
+class Maximization:
+    """Turns sums into models.
+
+    Parameters
+    ----------
+    options, point_group
+        Of the run.
+    masks
+        Solvent masks, or None without ``--flatten_solvent``.
+    solvent_mask
+        User's mask for ``--solvent_correct_fsc``.
+    fixed_tau2
+        ``--tau``: float64, (N/2+1,), or None.
+    """
+
+    def __init__(
+        self,
+        options: RefineOptions,
+        point_group: PointGroup,
+        masks: SolventMasks | None,
+        solvent_mask: NDArray[np.float64] | None,
+        fixed_tau2: NDArray[np.float64] | None,
+    ) -> None:
+        self._options = options
+        self._group = point_group
+        self._masks = masks
+        self._solvent_mask = solvent_mask
+        self._fixed_tau2 = fixed_tau2
+
+    def run(
+        self,
+        state: RunState,
+        results: list[ExpectationResult],
+        current_size: int,
+        iteration: int,
+        is_cross_correlation: bool,
+        is_last: bool,
+    ) -> MaximizationResult:
+        """Maximise.
+
+        Parameters
+        ----------
+        results
+            One a half-set; their volumes are consumed.
+        current_size
+            S of this iteration, px.
+        is_last
+            Converged: halves are joined, maps are not flattened.
+
+        Raises
+        ------
+        NumericalError
+            Sums that cannot be reconstructed from.
+        """
+        for result in results:
+            for sums in result.backprojections:
+                sums.hermitian_repair()
+                sums.symmetrise(self._group.operators)
+        fsc, unfiltered = None, []
+        models = state.models
+        if state.is_split:
+            halves = [result.backprojections[0] for result in results]
+            if is_last:
+                unfiltered = [self._unregularised(half, state) for half in halves]
+            fsc, made = self._half_set_fsc(state, halves, current_size, results)
+            unfiltered = unfiltered or made
+            if is_last or self._options.join_random_halves:
+                joined = join_half_sets(*halves)
+                parameters = results[0].parameters
+                parameters.add(results[1].parameters)
+                results = [ExpectationResult(parameters, [joined])]
+                models = models[:1]
+        new = [
+            self._model(state, i, model, result, fsc, iteration, is_cross_correlation, is_last)
+            for i, (model, result) in enumerate(zip(models, results, strict=True))
+        ]
+        if len(new) == 2:
+            # both halves use equal image sizes (specification M 4.1.10)
+            new[1].ave_pmax = new[0].ave_pmax
+            new[1].data_vs_prior = new[0].data_vs_prior.copy()
+        return MaximizationResult(new, fsc, unfiltered)
+
+    def _unregularised(self, sums: BackprojectionSums, state: RunState) -> NDArray[np.float64]:
+        return reconstruct(sums, None, precision=fft_precision(self._options, state.ori_size))
+
+    def _half_set_fsc(
+        self,
+        state: RunState,
+        halves: list[BackprojectionSums],
+        current_size: int,
+        results: list[ExpectationResult],
+    ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+        """Join low resolutions, then compare the halves (specification M 1.5-1.7)."""
+        options = self._options
+        shell = low_resolution_join_shell(
+            state.ori_size,
+            state.pixel_size_angst,
+            options.low_resol_join_halves_angst or 0.0,
+            state.schedule.current_resolution_inv_angst,
+        )
+        join_low_resolution(halves[0], halves[1], shell)
+        if not options.solvent_correct_fsc:
+            return half_set_fsc(halves[0], halves[1]), []
+        assert self._solvent_mask is not None
+        maps = [self._unregularised(half, state) for half in halves]
+        rng = np.random.default_rng([abs(options.random_seed or 0), state.iteration + 1])
+        fsc = solvent_corrected_fsc(maps[0], maps[1], self._solvent_mask, current_size, rng)
+        return fsc.corrected, maps
+
+    def _model(
+        self,
+        state: RunState,
+        i_half: int,
+        model: HalfModel,
+        result: ExpectationResult,
+        fsc: NDArray[np.float64] | None,
+        iteration: int,
+        is_cross_correlation: bool,
+        is_last: bool,
+    ) -> HalfModel:
+        options, sums = self._options, result.parameters
+        is_joined = state.is_split and len(result.backprojections) == 1 and is_last
+        maps, spectra = [], []
+        for k in range(model.n_classes):
+            volume, spectrum = self._class(
+                state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
+            )
+            maps.append(volume)
+            spectra.append(spectrum)
+        new = replace(
+            model,
+            maps=maps,
+            pdf_class=class_priors(sums, model.pdf_class),
+            pdf_direction=model.pdf_direction
+            if options.skip_align or options.skip_rotate
+            else direction_priors(sums, model.pdf_direction),
+            sigma2_class=np.stack([s.sigma2 for s in spectra]),
+            tau2=np.stack([s.tau2 for s in spectra]),
+            data_vs_prior=np.stack([s.data_vs_prior for s in spectra]),
+            fourier_coverage=np.stack([s.fourier_coverage for s in spectra]),
+            overall_coverage=np.array([s.overall_coverage for s in spectra]),
+            fsc_halves=model.fsc_halves if fsc is None else fsc,
+            ave_pmax=mean_pmax(sums),
+        )
+        self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
+        if state.seeds_classes and is_cross_correlation:
+            _seed_from_first(new)
+        if self._masks is not None and not is_last:
+            pixel_size = state.pixel_size_angst
+            new.maps = [flatten_solvent(m, self._masks, pixel_size) for m in new.maps]
+        return new
+
+    def _class(
+        self,
+        state: RunState,
+        model: HalfModel,
+        result: ExpectationResult,
+        k: int,
+        fsc: NDArray[np.float64] | None,
+        is_joined: bool,
+        iteration: int,
+        is_cross_correlation: bool,
+    ) -> tuple[NDArray[np.float64], ReconstructionSpectra]:
+        """Reconstruct one class (specification M 4.3, 4.10)."""
+        options, backprojection = self._options, result.backprojections[k]
+        if result.parameters.pdf_class[k] <= _SMALLEST_CLASS_WEIGHT:
+            return np.zeros_like(model.maps[k]), _previous_spectra(model, k)
+        if backprojection.is_empty():
+            return model.maps[k], _previous_spectra(model, k)
+        if fsc is not None and self._fixed_tau2 is None:
+            spectrum = gold_standard_spectra(backprojection, fsc, options.tau2_fudge, is_joined)
+        else:
+            spectrum = classification_spectra(
+                backprojection,
+                model.tau2[k],
+                options.tau2_fudge,
+                self._average_ctf2(state, result.parameters),
+            )
+        volume = reconstruct(
+            backprojection,
+            None if options.no_map else spectrum.tau2,
+            options.tau2_fudge,
+            minres_map=options.minres_map,
+            precision=fft_precision(options, state.ori_size),
+        )
+        if not np.isfinite(volume).all():
+            raise NumericalError(
+                f"iteration {iteration}: the map of class {k + 1} holds NaN or infinity; check the "
+                "particles' CTF parameters and normalisation"
+            )
+        if is_cross_correlation and iteration == 1 and options.ini_high_angst is not None:
+            return low_pass_after_first_iteration(
+                volume, spectrum, state.pixel_size_angst, options.ini_high_angst
+            )
+        return volume, spectrum
+
+    def _average_ctf2(self, state: RunState, sums: ParameterSums) -> NDArray[np.float64] | None:
+        if self._fixed_tau2 is not None or not any(o.ctf_premultiplied for o in state.table.optics):
+            return None
+        return average_ctf2(sums.ctf2, sums.sumw_group, state.ori_size)
+
+    def _update_parameters(
+        self,
+        new: HalfModel,
+        state: RunState,
+        i_half: int,
+        sums: ParameterSums,
+        is_cross_correlation: bool,
+        is_joined: bool,
+    ) -> None:
+        """Update what is neither map nor prior (specification M 4.6-4.9)."""
+        options = self._options
+        if not options.fix_sigma_offset:
+            new.sigma2_offset_angst2 = offset_variance(
+                sums, new.sigma2_offset_angst2, options.min_sigma2_offset_angst2
+            )
+        if options.do_norm_correction:
+            new.avg_norm_correction = average_norm_correction(sums, new.avg_norm_correction)
+        if not is_cross_correlation:
+            if does_scale(options, state):
+                rows = np.arange(state.table.n) if is_joined else state.members(i_half)
+                counts = np.bincount(
+                    state.table.scale_group[rows], minlength=len(new.scale_correction)
+                )
+                new.scale_correction = scale_corrections(sums, counts)
+            if not options.fix_sigma_noise:
+                premultiplied = [o.ctf_premultiplied for o in state.table.optics]
+                new.sigma2_noise = noise_spectra(sums, new.sigma2_noise, premultiplied)
+        total = sums.total_weight
+        new.log_likelihood = sums.log_likelihood
+        if is_cross_correlation and total > 0:
+            new.log_likelihood /= total
+
+
+def _previous_spectra(model: HalfModel, k: int) -> ReconstructionSpectra:
+    """Spectra of a class that received nothing."""
+    return ReconstructionSpectra(
+        sigma2=model.sigma2_class[k],
+        tau2=model.tau2[k],
+        data_vs_prior=model.data_vs_prior[k],
+        fourier_coverage=model.fourier_coverage[k],
+        overall_coverage=float(model.overall_coverage[k]),
+    )
+
+
+def _seed_from_first(model: HalfModel) -> None:
+    """Give all classes the first one's map after a seeding CC iteration (specification M 4.10)."""
+    n = model.n_classes
+    model.maps = [model.maps[0].copy() for _ in range(n)]
+    for name in ("tau2", "data_vs_prior", "sigma2_class", "fourier_coverage"):
+        setattr(model, name, np.repeat(getattr(model, name)[:1], n, axis=0))
+    model.overall_coverage = np.repeat(model.overall_coverage[:1], n)
+    model.pdf_class = np.full(n, model.pdf_class[0] / n)
+    # divided by K, unlike RELION: the priors of all classes and directions add up to 1 (E Q14)
+    model.pdf_direction = np.repeat(model.pdf_direction[:1] / n, n, axis=0)

@@ -1,0 +1,248 @@
+"""Writes the state of a run under RELION's names (specification E 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.io.bild import write_angular_distribution
+from clrelion.io.mrc import write_map
+from clrelion.io.particle_table import write_particles
+from clrelion.io.run_files import (
+    ModelFile,
+    OptimiserFile,
+    SamplingFile,
+    angular_distribution_file,
+    class_map_file,
+    data_file,
+    model_file,
+    optimiser_file,
+    sampling_file,
+    unfiltered_half_map_file,
+    write_model,
+    write_optimiser,
+    write_sampling,
+)
+from clrelion.options import RefineOptions
+from clrelion.refinement.expectation_setup import Grids, does_scale
+from clrelion.refinement.state import HalfModel, RunState
+
+__all__ = ["Output"]
+
+_NOT_KNOWN_ANGST = 999.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """Output files of one run.
+
+    Attributes
+    ----------
+    root
+        ``--o``.
+    options, point_group_name, random_seed, particle_diameter_angst, command_line
+        What the files repeat of the run's options.
+    """
+
+    root: str
+    options: RefineOptions
+    point_group_name: str
+    random_seed: int
+    particle_diameter_angst: float
+    command_line: str
+
+    def write(
+        self,
+        state: RunState,
+        grids: Grids,
+        is_final: bool = False,
+        unfiltered_half_maps: list[NDArray[np.float64]] | None = None,
+    ) -> list[str]:
+        """Write all files of the present iteration; the optimiser file comes last.
+
+        Parameters
+        ----------
+        is_final
+            Converged auto-refine: names without an iteration number.
+
+        Returns
+        -------
+        list of str
+            The maps written.
+        """
+        number = None if is_final else state.iteration
+        maps = []
+        for i, model in enumerate(state.models):
+            half = i + 1 if state.is_split else 0
+            maps += self._write_model(state, model, grids, number, half)
+        for i, volume in enumerate(unfiltered_half_maps or []):
+            path = unfiltered_half_map_file(self.root, number, i + 1)
+            write_map(path, volume, state.pixel_size_angst)
+            maps.append(path)
+        write_particles(
+            data_file(self.root, number), state.table, iteration_done=state.iteration > 0
+        )
+        write_sampling(sampling_file(self.root, number), self._sampling(state, grids))
+        write_optimiser(optimiser_file(self.root, number), self._optimiser(state, number))
+        return maps
+
+    def write_particles_only(self, state: RunState) -> None:
+        """Write ``<o>_data.star`` (``--skip_maximize``)."""
+        write_particles(data_file(self.root, None), state.table, iteration_done=True)
+
+    def _write_model(
+        self, state: RunState, model: HalfModel, grids: Grids, number: int | None, half: int
+    ) -> list[str]:
+        names = [class_map_file(self.root, number, k, half) for k in range(model.n_classes)]
+        for name, volume in zip(names, model.maps, strict=True):
+            write_map(name, volume, state.pixel_size_angst)
+        grid = grids.orientations
+        if not (self.options.skip_align or self.options.skip_rotate) and state.iteration > 0:
+            for k in range(model.n_classes):
+                write_angular_distribution(
+                    angular_distribution_file(self.root, number, k, half),
+                    grid.rot_deg,
+                    grid.tilt_deg,
+                    model.pdf_direction[k],
+                    state.ori_size,
+                    state.pixel_size_angst,
+                    grid.angular_step_deg(),
+                )
+        write_model(model_file(self.root, number, half), self._model(state, model, names, half))
+        return names
+
+    def _model(self, state: RunState, model: HalfModel, names: list[str], half: int) -> ModelFile:
+        table = state.table
+        rows = np.flatnonzero(table.random_subset == half) if half else np.arange(table.n)
+        resolution = state.schedule.current_resolution_inv_angst
+        extent = state.ori_size * state.pixel_size_angst
+        estimated = [_estimated_resolution(d, extent) for d in model.data_vs_prior]
+        sampling = state.sampling
+        return ModelFile(
+            ori_size=state.ori_size,
+            pixel_size_angst=state.pixel_size_angst,
+            current_resolution_angst=1.0 / resolution if resolution > 0 else np.inf,
+            current_size=state.current_size,
+            padding_factor=self.options.padding,
+            n_classes=model.n_classes,
+            tau2_fudge=self.options.tau2_fudge,
+            avg_norm_correction=model.avg_norm_correction,
+            sigma_offset_angst=float(np.sqrt(model.sigma2_offset_angst2)),
+            orientational_prior_mode=int(sampling.has_orientation_priors),
+            sigma_rot_deg=sampling.sigma_rot_deg,
+            sigma_tilt_deg=sampling.sigma_tilt_deg,
+            sigma_psi_deg=sampling.sigma_psi_deg,
+            log_likelihood=model.log_likelihood,
+            ave_pmax=model.ave_pmax,
+            class_files=names,
+            pdf_class=model.pdf_class,
+            acc_rot_deg=model.acc_rot_deg,
+            acc_trans_angst=model.acc_trans_angst,
+            estimated_resolution_angst=np.array(estimated),
+            overall_completeness=model.overall_coverage,
+            data_vs_prior=model.data_vs_prior,
+            fsc_halves=np.broadcast_to(model.fsc_halves, model.data_vs_prior.shape),
+            fourier_coverage=model.fourier_coverage,
+            sigma2_class=model.sigma2_class,
+            tau2=model.tau2,
+            orientability=model.orientability,
+            group_names=table.group_names,
+            group_n_particles=np.bincount(
+                table.scale_group[rows], minlength=len(table.group_names)
+            ),
+            scale_correction=model.scale_correction,
+            sigma2_noise=model.sigma2_noise,
+            pdf_direction=model.pdf_direction,
+        )
+
+    def _sampling(self, state: RunState, grids: Grids) -> SamplingFile:
+        sampling = state.sampling
+        return SamplingFile(
+            healpix_order=sampling.healpix_order,
+            symmetry=self.point_group_name,
+            limit_tilt_deg=self.options.limit_tilt_deg,
+            psi_step_deg=sampling.psi_step_deg,
+            offset_range_angst=sampling.offset_range_angst,
+            offset_step_angst=sampling.offset_step_angst,
+            perturbation=state.perturbation,
+            perturbation_factor=self.options.perturb,
+            healpix_order_original=sampling.original_healpix_order,
+            psi_step_original_deg=sampling.original_psi_step_deg,
+            offset_range_original_angst=sampling.original_offset_range_angst,
+            offset_step_original_angst=sampling.original_offset_step_angst,
+            rot_deg=grids.orientations.rot_deg,
+            tilt_deg=grids.orientations.tilt_deg,
+        )
+
+    def _optimiser(self, state: RunState, number: int | None) -> OptimiserFile:
+        options, schedule = self.options, state.schedule
+        split = state.is_split
+        return OptimiserFile(
+            output_root=self.root,
+            model_star=model_file(self.root, number, 1 if split else 0),
+            model_star2=model_file(self.root, number, 2) if split else None,
+            data_star=data_file(self.root, number),
+            sampling_star=sampling_file(self.root, number),
+            iteration=-1 if number is None else number,
+            n_iterations=options.max_iterations,
+            do_split_random_halves=split,
+            low_resol_join_halves_angst=options.low_resol_join_halves_angst or -1.0,
+            adaptive_oversampling=options.oversampling,
+            adaptive_fraction=options.adaptive_fraction,
+            random_seed=self.random_seed,
+            particle_diameter_angst=self.particle_diameter_angst,
+            width_mask_edge_px=options.width_mask_edge_px,
+            do_zero_mask=options.zero_mask,
+            do_solvent_flattening=options.flatten_solvent,
+            do_solvent_fsc_correction=options.solvent_correct_fsc,
+            solvent_mask=options.solvent_mask,
+            solvent_mask2=options.solvent_mask2,
+            tau_spectrum=options.tau2_file,
+            max_coarse_size_px=options.max_coarse_size_px or -1,
+            highres_limit_angst=options.strict_highres_exp_angst or -1.0,
+            lowres_limit_angst=options.strict_lowres_exp_angst or -1.0,
+            incr_size=schedule.incr_size,
+            do_map=not options.no_map,
+            tau2_fudge=options.tau2_fudge,
+            max_significant=options.max_significant or -1,
+            do_auto_refine=options.auto_refine,
+            do_auto_sampling=options.auto_sampling,
+            auto_local_healpix_order=options.auto_local_healpix_order,
+            n_iter_without_resolution_gain=schedule.nr_iter_wo_resol_gain,
+            best_resolution_inv_angst=schedule.best_resolution_inv_angst,
+            n_iter_without_assignment_changes=schedule.nr_iter_wo_changes,
+            do_skip_align=options.skip_align,
+            do_skip_rotate=options.skip_rotate,
+            acc_rot_deg=schedule.acc_rot_deg,
+            acc_trans_angst=schedule.acc_trans_angst,
+            changes_orientations_deg=schedule.current_changes_orientations_deg,
+            changes_offsets_angst=schedule.current_changes_offsets_angst,
+            changes_classes=schedule.current_changes_classes,
+            smallest_changes_orientations_deg=schedule.smallest_changes_orientations_deg,
+            smallest_changes_offsets_angst=schedule.smallest_changes_offsets_angst,
+            smallest_changes_classes=schedule.smallest_changes_classes,
+            has_converged=schedule.has_converged,
+            has_high_fsc_at_limit=schedule.has_high_fsc,
+            n_iter_since_large_size_increase=0,
+            do_norm_correction=options.do_norm_correction,
+            do_scale_correction=does_scale(options, state),
+            do_ctf_correction=options.ctf,
+            do_center_classes=options.center_classes,
+            do_ctf_intact_first_peak=options.ctf_intact_first_peak,
+            is_ctf_phase_flipped=options.ctf_phase_flipped,
+            do_only_flip_phases=options.only_flip_phases,
+            refs_are_ctf_corrected=state.references_ctf_corrected,
+            do_fix_sigma_noise=options.fix_sigma_noise,
+            do_fix_sigma_offset=options.fix_sigma_offset,
+            n_pool=1,
+            command_line=self.command_line,
+        )
+
+
+def _estimated_resolution(data_vs_prior: NDArray[np.float64], extent_angst: float) -> float:
+    """Å of the last shell before data_vs_prior first falls below 1 (specification E 6.3)."""
+    below = np.flatnonzero(data_vs_prior < 1.0)
+    shell = int(below[0]) - 1 if len(below) else len(data_vs_prior) - 1
+    return extent_angst / shell if shell > 0 else _NOT_KNOWN_ANGST

@@ -1,0 +1,353 @@
+"""One whole run: from options to the last map (specification M 4.1, E 6)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.device.choice import choose_device
+from clrelion.device.session import DeviceSession
+from clrelion.errors import StarError
+from clrelion.fourier.masks import prepare_solvent_mask
+from clrelion.io.mrc import read_map
+from clrelion.io.mrc_stack import ImageReader
+from clrelion.io.particle_table import ParticleTable, read_particles
+from clrelion.io.pipeline import PipelineControl
+from clrelion.io.run_files import optimiser_file
+from clrelion.io.star import read_star
+from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
+from clrelion.options import RefineOptions
+from clrelion.orientations.symmetry import PointGroup
+from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.refinement.expectation_setup import schedule_policy
+from clrelion.refinement.initialise import default_particle_diameter_angst
+from clrelion.refinement.iteration import Iteration, ProgressMaker, no_progress
+from clrelion.refinement.maximization_step import Maximization
+from clrelion.refinement.output import Output
+from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
+from clrelion.refinement.schedule_state import SchedulePolicy
+from clrelion.refinement.start import read_references, start_run
+from clrelion.refinement.state import RunState
+
+__all__ = ["RunSummary", "run_refinement"]
+
+_log = logging.getLogger(__name__)
+
+_SEED_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes
+    ----------
+    output_root
+        Root of the output files.
+    iterations
+        Number of the last iteration.
+    has_converged
+        Auto-refine reached its joined last iteration.
+    resolution_angst
+        Å, of the last maps.
+    maps
+        Files of the last maps.
+    seconds
+        Wall time.
+    """
+
+    output_root: str
+    iterations: int
+    has_converged: bool
+    resolution_angst: float
+    maps: list[str]
+    seconds: float
+
+
+def run_refinement(
+    options: RefineOptions,
+    command_line: str,
+    progress: ProgressMaker = no_progress,
+) -> RunSummary:
+    """Run a classification or an auto-refine to its end.
+
+    Parameters
+    ----------
+    options
+        Of the command line.
+    command_line
+        For the head of the optimiser files.
+    progress
+        Makes the progress display of a step.
+
+    Raises
+    ------
+    ClrelionError
+        One line that says what is wrong and what to do.
+    AbortRequested
+        The pipeline asked the job to stop.
+    """
+    started = time.monotonic()
+    options, state, run = _set_up(options, command_line)
+    if options.dry_run:
+        run.dry_run(state)
+        return RunSummary(options.output_root, state.iteration, False, _resolution(state), [], 0.0)
+    maps = run.write_start(state)
+    is_final = False
+    while state.iteration < options.max_iterations and not is_final:
+        run.check_abort()
+        maps = run.iterate(state, progress)
+        is_final = state.schedule.has_converged
+        if options.skip_maximize or run.reached_resolution(state):
+            break
+    seconds = time.monotonic() - started
+    summary = RunSummary(
+        options.output_root, state.iteration, is_final, _resolution(state), maps, seconds
+    )
+    run.report_end(state, summary)
+    return summary
+
+
+def _resolution(state: RunState) -> float:
+    resolution = state.schedule.current_resolution_inv_angst
+    return 1.0 / resolution if resolution > 0 else np.inf
+
+
+def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, RunState, _Run]:
+    """Read and check everything before the first line of output is written."""
+    stored = None
+    given: dict[str, object] = {}
+    if options.continue_from is not None:
+        stored = read_stored_run(options.continue_from)
+        given = {name: getattr(options, name) for name in options.model_fields_set}
+        options = options.continued(stored_options(stored))
+        if "output_root" not in given:
+            root = f"{stored.optimiser.output_root}_ct{stored.optimiser.iteration}"
+            options = options.model_copy(update={"output_root": root})
+    seed = options.random_seed
+    if seed is None:
+        seed = int(time.time()) % _SEED_LIMIT
+    options = options.model_copy(update={"random_seed": seed})
+    point_group = PointGroup.from_name(options.symmetry)
+    session = DeviceSession(choose_device(options.device), options.precision)
+    _log.info("Device: %s, driver %s", session.info.label, session.info.driver)
+    if stored is not None:
+        state = restart_run(options, stored, point_group, given)
+        table = state.table
+        source = _images(options, table)
+        policy = _policy(options, state.ori_size, state.pixel_size_angst)
+    else:
+        table = read_particles(options.particles_star, options.pixel_size_angst, options.ctf)
+        references = read_references(options, table)
+        source = _images(options, table)
+        ori_size = references[0][0][0].shape[0]
+        policy = _policy(options, ori_size, references[1])
+        _log.info("Estimating initial noise spectra from %d particles", table.n)
+        state = start_run(options, table, source, point_group, policy, references, seed)
+    if options.do_scale_correction and len(table.group_names) == 1:
+        _log.info("--scale: there is only one group, so intensity scales are not corrected")
+    run = _Run(options, state, session, point_group, policy, source, command_line, seed)
+    return options, state, run
+
+
+def _policy(options: RefineOptions, ori_size: int, pixel_size: float) -> SchedulePolicy:
+    diameter = options.particle_diameter_angst
+    if diameter is None:
+        edge = options.width_mask_edge_px
+        diameter = default_particle_diameter_angst(ori_size, pixel_size, edge)
+    return schedule_policy(options, diameter)
+
+
+def _images(options: RefineOptions, table: ParticleTable) -> ParticleImages | PrereadImages:
+    images = ParticleImages(table, ImageReader(table.star_path))
+    images.verify()
+    if options.preread_images:
+        return PrereadImages(images, table, np.arange(table.n))
+    return images
+
+
+class _Run:
+    """A run that has been set up."""
+
+    def __init__(
+        self,
+        options: RefineOptions,
+        state: RunState,
+        session: DeviceSession,
+        point_group: PointGroup,
+        policy: SchedulePolicy,
+        images: ParticleImages | PrereadImages,
+        command_line: str,
+        seed: int,
+    ) -> None:
+        self._options = options
+        self._session = session
+        masks, solvent_mask = _masks(options, state, policy)
+        fixed_tau2 = _fixed_tau2(options, state)
+        if fixed_tau2 is not None:
+            for model in state.models:
+                model.tau2 = np.tile(fixed_tau2, (model.n_classes, 1))
+        maximization = Maximization(options, point_group, masks, solvent_mask, fixed_tau2)
+        limit = options.memory_limit_bytes
+        if options.free_gpu_memory_mb > 0:
+            free = session.memory_budget().bytes - int(options.free_gpu_memory_mb * 1e6)
+            limit = min(limit, free) if limit is not None else max(1, free)
+        self._iteration = Iteration(
+            session,
+            options,
+            point_group,
+            policy,
+            images,
+            maximization,
+            session.memory_budget(limit),
+            seed,
+            fixed_tau2 is not None,
+        )
+        self._output = Output(
+            options.output_root,
+            options,
+            point_group.name,
+            seed,
+            policy.particle_diameter_angst,
+            command_line,
+        )
+        self._pipeline = PipelineControl(options.pipeline_control)
+
+    def check_abort(self) -> None:
+        """Stop if RELION's pipeline asks for it."""
+        self._pipeline.check_abort()
+
+    def write_start(self, state: RunState) -> list[str]:
+        """Write the files of the iteration the run starts from."""
+        return self._output.write(state, self._iteration.grids(state))
+
+    def dry_run(self, state: RunState) -> None:
+        """Print sizes and plan of the first and of the last iteration."""
+        self._iteration.print_plan(state, uses_all_data=False)
+        if self._options.auto_refine:
+            _log.info("Last iteration (all data):")
+            self._iteration.print_plan(state, uses_all_data=True)
+
+    def iterate(self, state: RunState, progress: ProgressMaker) -> list[str]:
+        """Run one iteration, write its files, print its summary; return the maps."""
+        profile = self._session.profile
+        profile.reset()
+        made = self._iteration.run(state, progress)
+        is_final = state.schedule.has_converged
+        grids = self._iteration.grids(state)
+        if self._options.skip_maximize:
+            self._output.write_particles_only(state)
+            return []
+        maps = self._output.write(state, grids, is_final, made.unfiltered_half_maps)
+        self._print_iteration(
+            state, grids.orientations.angular_step_deg(self._options.oversampling)
+        )
+        for line in profile.table().splitlines():
+            _log.info("%s", line)
+        return maps
+
+    def _print_iteration(self, state: RunState, fine_step: float) -> None:
+        schedule, sampling = state.schedule, state.sampling
+        _log.info(
+            "%s: Resolution= %.3f Angstroms (no gain for %d iter), current size %d px",
+            "Auto-refine" if self._options.auto_refine else f"Iteration {state.iteration}",
+            _resolution(state),
+            schedule.nr_iter_wo_resol_gain,
+            state.current_size,
+        )
+        _log.info(
+            "  Changes in angles= %.3f degrees; and in offsets= %.3f Angstroms (no gain for %d "
+            "iter)",
+            schedule.current_changes_orientations_deg,
+            schedule.current_changes_offsets_angst,
+            schedule.nr_iter_wo_changes,
+        )
+        _log.info(
+            "  Angular step= %.3f degrees; local searches= %s; offset step %.2f, range %.2f "
+            "Angstroms; average Pmax= %.4f",
+            fine_step,
+            "true" if sampling.has_orientation_priors else "false",
+            sampling.fine_offset_step_angst(self._options.oversampling),
+            sampling.offset_range_angst,
+            schedule.ave_pmax,
+        )
+        if state.n_classes > 1:
+            sizes = ", ".join(f"{100 * p:.1f}" for p in state.models[0].pdf_class)
+            _log.info("  Class sizes (%%): %s", sizes)
+        if state.skipped:
+            _log.warning("  %d particles were left out of this iteration", len(state.skipped))
+
+    def reached_resolution(self, state: RunState) -> bool:
+        """``--abort_at_resolution`` is reached."""
+        goal = self._options.abort_at_resolution_angst
+        return goal is not None and _resolution(state) < goal
+
+    def report_end(self, state: RunState, summary: RunSummary) -> None:
+        """Say how the run ended and where the maps are."""
+        options = self._options
+        if options.auto_refine and not summary.has_converged and not options.skip_maximize:
+            _log.warning(
+                "Auto-refine: stopped after %d iterations without convergence; there is no joined "
+                "map. Continue with --continue %s",
+                summary.iterations,
+                optimiser_file(options.output_root, summary.iterations),
+            )
+        if summary.has_converged:
+            _log.info(
+                "Auto-refine: Refinement has converged, final resolution (without masking) "
+                "is: %.3f Angstroms",
+                summary.resolution_angst,
+            )
+        kind = "refine3d" if options.auto_refine else "class3d"
+        nodes = [
+            (
+                path,
+                f"DensityMap.mrc.relion.{'halfmap.' if 'unfil' in path else ''}{kind}",
+            )
+            for path in summary.maps
+        ]
+        self._pipeline.write_output_nodes(nodes)
+
+
+def _masks(
+    options: RefineOptions, state: RunState, policy: SchedulePolicy
+) -> tuple[SolventMasks | None, NDArray[np.float64] | None]:
+    """Masks for the maps (specification E 3.6, M 4.4)."""
+
+    def user_mask(path: str) -> NDArray[np.float64]:
+        found = read_map(path)
+        return prepare_solvent_mask(
+            found.data, found.pixel_size_angst, state.ori_size, state.pixel_size_angst, path
+        )
+
+    solvent = None if options.solvent_mask is None else user_mask(options.solvent_mask)
+    if not options.flatten_solvent:
+        return None, solvent
+    second = None if options.solvent_mask2 is None else user_mask(options.solvent_mask2)
+    sphere = spherical_solvent_mask(
+        state.ori_size,
+        state.pixel_size_angst,
+        policy.particle_diameter_angst,
+        options.width_mask_edge_px,
+    )
+    return SolventMasks(sphere if solvent is None else solvent, second), solvent
+
+
+def _fixed_tau2(options: RefineOptions, state: RunState) -> NDArray[np.float64] | None:
+    """``--tau``: spectrum of a STAR file, column rlnReferenceTau2."""
+    if options.tau2_file is None:
+        return None
+    path = options.tau2_file
+    block = next((b for b in read_star(path).values() if "rlnReferenceTau2" in b), None)
+    if block is None:
+        raise StarError(f"--tau {path}: no column rlnReferenceTau2")
+    values = np.array(block.floats("rlnReferenceTau2"), dtype=np.float64)
+    if len(values) != state.ori_size // 2 + 1:
+        raise StarError(
+            f"--tau {path}: {len(values)} shells, the model has {state.ori_size // 2 + 1}"
+        )
+    return values

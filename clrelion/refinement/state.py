@@ -1,0 +1,131 @@
+"""Everything that an iteration reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.io.particle_table import ParticleTable
+from clrelion.refinement.schedule_state import SamplingState, ScheduleState
+
+__all__ = ["HalfModel", "RunState"]
+
+
+@dataclass
+class HalfModel:
+    """Model of one half-set, or of all particles.
+
+    Attributes
+    ----------
+    maps
+        float64, one (N, N, N) array a class, [z, y, x], real space, origin at N//2.
+    pdf_class
+        float64, (K,).
+    pdf_direction
+        float64, (K, n_dir).
+    sigma2_noise
+        float64, (n_optics, N/2+1).
+    tau2, data_vs_prior, sigma2_class, fourier_coverage
+        float64, (K, N/2+1).
+    fsc_halves
+        float64, (N/2+1,); 0 in classification.
+    scale_correction
+        float64, (n_scale_groups,).
+    avg_norm_correction, sigma2_offset_angst2
+        Mean norm correction; offset variance, Å^2.
+    overall_coverage, acc_rot_deg, acc_trans_angst
+        float64, (K,).
+    orientability
+        float64, (K, N/2+1), or None before accuracies were estimated.
+    log_likelihood, ave_pmax
+        Of the last iteration.
+    """
+
+    maps: list[NDArray[np.float64]]
+    pdf_class: NDArray[np.float64]
+    pdf_direction: NDArray[np.float64]
+    sigma2_noise: NDArray[np.float64]
+    tau2: NDArray[np.float64]
+    data_vs_prior: NDArray[np.float64]
+    sigma2_class: NDArray[np.float64]
+    fourier_coverage: NDArray[np.float64]
+    fsc_halves: NDArray[np.float64]
+    scale_correction: NDArray[np.float64]
+    avg_norm_correction: float
+    sigma2_offset_angst2: float
+    overall_coverage: NDArray[np.float64]
+    acc_rot_deg: NDArray[np.float64]
+    acc_trans_angst: NDArray[np.float64]
+    orientability: NDArray[np.float64] | None = None
+    log_likelihood: float = 0.0
+    ave_pmax: float = 0.0
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.maps)
+
+
+@dataclass
+class RunState:
+    """State of a run between iterations.
+
+    Attributes
+    ----------
+    table
+        Particles with their current poses.
+    models
+        One model, or two with split halves (half-set h is ``models[h - 1]``).
+    ori_size, pixel_size_angst
+        N (px) and pixel size of the model.
+    iteration
+        Last finished iteration; 0 before the first.
+    schedule, sampling, start_sampling
+        Counters, present sampling, and the sampling the run was started or continued with.
+    perturbation
+        Fraction of a sampling step.
+    current_size
+        S of the last expectation step; 0 before the first.
+    references_ctf_corrected
+        References are multiplied by the CTF for comparison.
+    is_continued
+        First-iteration rules are off.
+    seeds_classes
+        K > 1 from a single map: classes start from random subsets (specification E 3.7).
+    skipped
+        Rows of the table that were left out, with the reason.
+    """
+
+    table: ParticleTable
+    models: list[HalfModel]
+    ori_size: int
+    pixel_size_angst: float
+    iteration: int
+    schedule: ScheduleState
+    sampling: SamplingState
+    start_sampling: SamplingState
+    perturbation: float = 0.0
+    current_size: int = 0
+    references_ctf_corrected: bool = True
+    is_continued: bool = False
+    seeds_classes: bool = False
+    order: NDArray[np.int64] | None = None
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def is_split(self) -> bool:
+        """Two half-sets."""
+        return len(self.models) == 2
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return self.models[0].n_classes
+
+    def members(self, i_half: int) -> NDArray[np.int64]:
+        """Rows of the table that belong to model ``i_half``, in table order."""
+        if not self.is_split:
+            return np.arange(self.table.n)
+        return np.flatnonzero(self.table.random_subset == i_half + 1)

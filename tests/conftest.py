@@ -1,0 +1,49 @@
+"""Fixtures of all tests: an OpenCL session on each test device, and the shared data folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clrelion.device.choice import list_devices, matching_devices
+from clrelion.device.session import DeviceSession
+from clrelion.errors import DeviceError
+
+# By platform name, never by number: installing another runtime changes the numbers.
+_DEFAULT_DEVICES = "Portable Computing Language"
+_DEVICES = [
+    name.strip()
+    for name in os.environ.get("CLRELION_TEST_DEVICES", _DEFAULT_DEVICES).split(",")
+    if name.strip()
+]
+
+
+@pytest.fixture(scope="session", params=_DEVICES)
+def session(request: pytest.FixtureRequest) -> DeviceSession:
+    """Single precision, on each device of ``CLRELION_TEST_DEVICES`` (default: PoCL)."""
+    try:
+        return DeviceSession(matching_devices(request.param, list_devices())[0])
+    except DeviceError as error:
+        if "CLRELION_TEST_DEVICES" in os.environ:
+            pytest.fail(f"CLRELION_TEST_DEVICES: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def session_double(session: DeviceSession) -> DeviceSession:
+    """Double precision on the device of ``session``, if it has it."""
+    try:
+        return DeviceSession(session.info, "double")
+    except DeviceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with the specification's test data, beside the repository."""
+    folder = Path(__file__).resolve().parent.parent.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here")
+    return folder

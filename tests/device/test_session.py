@@ -1,0 +1,142 @@
+"""Sessions, probes, self-test, table and profile."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clrelion.device import capabilities, self_test, table
+from clrelion.device.profile import Profile
+from clrelion.device.session import DeviceSession
+from clrelion.errors import DeviceError, OptionsError
+
+
+def test_precisions(session: DeviceSession, session_double: DeviceSession) -> None:
+    assert (session.real, session.complex) == (np.float32, np.complex64)
+    assert (session_double.real, session_double.complex) == (np.float64, np.complex128)
+    assert session_double.template_params["real"] == "double"
+    with pytest.raises(OptionsError, match="single or double"):
+        DeviceSession(session.info, "half")
+
+
+def test_no_double_precision_is_refused(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poor = replace(session.capabilities, fp64=False, double_atomics="none")
+    monkeypatch.setattr(capabilities, "probe", lambda device, context=None: poor)
+    with pytest.raises(DeviceError, match="--precision single"):
+        DeviceSession(session.info, "double")
+
+
+def test_probe_results(session: DeviceSession) -> None:
+    found = session.capabilities
+    assert found.float_atomics in capabilities.FLOAT_ATOMICS_PATHS
+    assert (found.language == "CL3.0") == ("ext" in (found.float_atomics, found.double_atomics))
+    assert capabilities.probe(session.device) is found
+
+
+def test_probe_does_not_believe_a_wrong_result(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prober = capabilities._Prober(session.device, None)
+    assert prober.run().float_atomics == session.capabilities.float_atomics
+    monkeypatch.setattr(prober, "_run_probe", lambda *args, **kwargs: np.zeros(8))
+    with pytest.raises(DeviceError, match="plain kernel"):
+        prober.run()
+
+
+def test_failing_probes_fall_back(session: DeviceSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    # every vendor path is tried, fails to build here, and compare-exchange remains
+    prober = capabilities._Prober(session.device, None)
+    monkeypatch.setattr(
+        prober, "_is_candidate", lambda path, precision: path in ("nv_v4", "nv", "amd", "cas")
+    )
+    monkeypatch.setattr(prober, "is_nvidia", True)
+    if "NVIDIA" in session.info.platform_vendor:
+        pytest.skip("the PTX paths work here")
+    found = prober.run()
+    assert (found.float_atomics, found.tensor) == ("cas", "none")
+
+
+def test_self_test_passes(session: DeviceSession, session_double: DeviceSession) -> None:
+    for opened in (session, session_double):
+        result = self_test.self_test(opened)
+        assert (result.passed, result.message) == (True, "passed")
+        assert 0 < result.seconds < 20
+
+
+@pytest.fixture
+def wrong_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that computes wrong sums and does not compile one kernel."""
+    scatter = self_test._SCATTER.replace("REAL(2) * v", "REAL(3) * v")
+    monkeypatch.setattr(self_test, "_SCATTER", scatter)
+    reduction = self_test._REDUCTION.replace("group_sum(", "no_such_function(")
+    monkeypatch.setattr(self_test, "_REDUCTION", reduction)
+
+
+@pytest.mark.usefixtures("wrong_kernels")
+def test_self_test_fails_on_wrong_results(
+    session: DeviceSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = self_test.self_test(session)
+    assert not result.passed
+    assert "atomic scatter: relative error" in result.message
+    assert "work-group reduction: " in result.message
+    assert "arithmetic" not in result.message
+    assert len(caplog.records) == 1
+
+
+def test_table(session: DeviceSession) -> None:
+    rows = table.device_table()
+    row = next(r for r in rows if r.device == session.info.name)
+    assert row.passed
+    assert row.float_atomics == session.capabilities.float_atomics_name
+    text = table.format_table(rows)
+    assert session.info.name in text
+    assert "self-test         passed" in text
+
+
+@pytest.mark.usefixtures("wrong_kernels")
+def test_table_keeps_failing_devices(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(session.info, name="broken", handle=None)
+    monkeypatch.setattr(table, "list_devices", lambda: [broken, session.info])
+    first, second = table.device_table()
+    assert (first.passed, second.passed) == (False, False)
+    assert first.self_test.startswith("failed: ")
+    assert "atomic scatter" in second.self_test
+
+
+def test_profile_rows() -> None:
+    finished: list[int] = []
+    profile = Profile(lambda: finished.append(1))
+    with profile.timer("getDiff"):
+        time.sleep(0.02)
+        with profile.timer("convert"):
+            time.sleep(0.04)
+    with pytest.raises(ValueError, match="x"), profile.timer("convert"):
+        raise ValueError("x")
+    assert 0.015 < profile.rows["getDiff"].seconds < 0.035
+    assert 0.035 < profile.rows["convert"].seconds < 0.06
+    assert profile.rows["convert"].count == 2
+    assert len(finished) == 6
+    lines = profile.table().splitlines()
+    assert [line.split()[0] for line in lines] == ["step", "getDiff", "convert", "others", "total"]
+    profile.reset()
+    assert not profile.rows
+
+
+def test_kernel_times(session: DeviceSession) -> None:
+    timed = DeviceSession(session.info, profiling=True)
+    images = timed.zeros((1, 8, 8), np.float32)
+    output = timed.empty((1, 8, 8), np.complex64)
+    for _ in range(3):
+        timed.kernel("device/widen_to_complex")((64,), (64,), images, output, 0, 64)
+    text = timed.profile.table()
+    assert timed.profile.kernels["widen_to_complex"].count == 3
+    assert timed.profile.kernels["widen_to_complex"].seconds > 0
+    assert "widen_to_complex" in text

@@ -1,0 +1,183 @@
+"""Run the kernels that project, shift and compare, on host arrays in the shapes of the twins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clrelion.device.session import DeviceSession
+from tests.kernels.block_inputs import BlockVectors
+from tests.kernels.launch import Output, int32, run_kernel
+from tests.kernels.slice_inputs import Grid, PixelList
+from tests.reference.project_grid import into_panels
+
+
+def slices(
+    session: DeviceSession,
+    reference: npt.NDArray[Any],
+    grid: Grid,
+    row_class: npt.NDArray[Any],
+    row_frame: npt.NDArray[Any],
+    row_psi: npt.NDArray[Any],
+    pixels: PixelList,
+    n_padded: int,
+    n_projected: int | None = None,
+    group: tuple[int, int] = (1, 1),
+) -> npt.NDArray[np.complex128]:
+    """What the kernel writes, as complex numbers (row, pixel of the padded list)."""
+    _, edge, _, nx = reference.shape
+    n_rows = len(row_class)
+    xy = np.full((n_padded, 2), 1e3)  # pixels beyond the list must not be looked at
+    xy[: pixels.n] = pixels.xy
+    out = Output(session, (n_rows, 2, n_padded))
+    run_kernel(
+        session, "project_rows", (n_padded, n_rows), group,
+        reference, edge, nx, nx - 1, grid.frames, grid.psis,
+        int32(row_class), int32(row_frame), int32(row_psi), xy,
+        pixels.n if n_projected is None else n_projected, n_padded, n_rows, out,
+    )  # fmt: skip
+    result = out.read()
+    return result[:, 0] + 1j * result[:, 1]
+
+
+def packed_slices(
+    session: DeviceSession,
+    reference: npt.NDArray[Any],
+    grid: Grid,
+    first: int,
+    n_orientations: int,
+    pixels: PixelList,
+    n_padded: int,
+    n_projected: int,
+    panel: int,
+    group: tuple[int, int] = (1, 1),
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """What the kernel writes: projections (panels, 2, n_padded, panel) and powers."""
+    _, edge, _, nx = reference.shape
+    n_panels = -(-n_orientations // panel)
+    xy = np.full((n_padded, 2), 1e3)
+    xy[: pixels.n] = pixels.xy
+    projections = Output(session, (n_panels, 2, n_padded, panel))
+    powers = Output(session, (n_panels, n_padded, panel))
+    run_kernel(
+        session, "project_grid", (n_panels * panel, n_padded), group,
+        reference, edge, nx, nx - 1, grid.frames, grid.psis,
+        len(grid.rot_deg), len(grid.psi_deg), first, n_orientations,
+        xy, n_projected, n_padded, n_panels * panel, projections, powers, panel=panel,
+    )  # fmt: skip
+    return projections.read(), powers.read()
+
+
+def operands(
+    session: DeviceSession,
+    image_ft: npt.NDArray[Any],
+    ctf: npt.NDArray[Any],
+    scale: npt.NDArray[Any],
+    weight: npt.NDArray[Any],
+    subset: npt.NDArray[Any],
+    pixels: PixelList,
+    shifts_px: npt.NDArray[Any],
+    box: int,
+    power_factor: float,
+    n_padded: int,
+    group: tuple[int, int, int] = (1, 1, 1),
+) -> tuple[npt.NDArray[np.complex128], npt.NDArray[Any]]:
+    """What the kernel writes: coefficients (image, translation, padded pixel) and CTF power.
+
+    ``subset`` tells where in the images' list each of the first ``len(subset)`` pixels is.
+    """
+    n_images, n_list = image_ft.shape
+    n_pixels, n_trans = len(subset), len(shifts_px)
+    padding = n_padded - n_pixels
+    ramp_x, ramp_y = pixels.ramps(shifts_px, box)
+    shifted = Output(session, (n_images, n_trans, 2, n_padded))
+    power = Output(session, (n_images, n_padded))
+    run_kernel(
+        session, "scoring_operands", (n_padded, n_trans, n_images), group,
+        image_ft, ctf, scale, np.pad(weight, (0, padding), constant_values=np.nan),
+        int32(np.pad(subset, (0, padding), constant_values=10**8)),
+        np.pad(pixels.kxy[subset], ((0, padding), (0, 0)), constant_values=10**8),
+        ramp_x, ramp_y, n_images, n_list, n_pixels, n_padded, n_trans,
+        ramp_x.shape[1], pixels.half, power_factor, shifted, power,
+    )  # fmt: skip
+    result = shifted.read()
+    return result[:, :, 0] + 1j * result[:, :, 1], power.read()
+
+
+TILE = 128
+"""Panel of diff2_coarse, which has no choice in it."""
+
+
+def coarse_product(
+    session: DeviceSession,
+    name: str,
+    images: npt.NDArray[Any],
+    projections: npt.NDArray[Any],
+    epilogue: str = "none",
+    norm: npt.NDArray[Any] | None = None,
+    inverse_image_norm: npt.NDArray[Any] | None = None,
+    n_trans: int = 1,
+    first_column: int = 0,
+    **parameters: int,
+) -> npt.NDArray[Any]:
+    """What diff2_coarse (_vector) writes for ``images`` (m, depth), ``projections`` (r, depth).
+
+    Checks that it writes the columns from ``first_column`` on, of whole panels, and no others.
+    """
+    n_rows, depth = images.shape
+    n_orientations = len(projections)
+    panel = parameters.get("panel", TILE)
+    panels = into_panels(projections, panel)
+    n_columns = len(panels) * panel
+    stride = first_column + n_columns + 3
+    norms = None
+    if norm is not None:
+        norms = np.zeros((len(norm), stride))
+        norms[:, first_column : first_column + n_orientations] = norm
+    out = Output(session, (n_rows, stride))
+    if name == "diff2_coarse":
+        n_items, group = (256 * -(-n_rows // TILE), len(panels)), (256, 1)
+    else:
+        n_items, group = (-(-n_rows // parameters["rows"]), len(panels)), (1, 1)
+    run_kernel(
+        session, name, n_items, group,
+        images, panels, norms, inverse_image_norm, out, n_rows, depth, n_trans, stride,
+        first_column, epilogue=epilogue, **parameters,
+    )  # fmt: skip
+    untouched = out.read_untouched()
+    written = np.zeros_like(untouched)
+    written[:, first_column : first_column + n_columns] = True
+    np.testing.assert_array_equal(untouched, ~written)
+    return out.read()[:, first_column : first_column + n_orientations]
+
+
+def fine_scores(
+    session: DeviceSession,
+    name: str,
+    shifted: npt.NDArray[np.complex128],
+    ctf_power: npt.NDArray[Any],
+    projections: npt.NDArray[np.complex128],
+    blocks: BlockVectors,
+    inverse_image_norm: npt.NDArray[Any] | None = None,
+    **parameters: int,
+) -> npt.NDArray[Any]:
+    """What diff2_fine (_vector) writes, one number a sample; ``shifted`` (image, child, pixel)."""
+    out = Output(session, blocks.n_samples)
+    group = (parameters["wg"],) if name == "diff2_fine" else (1,)
+    n_blocks = len(blocks.image)
+    run_kernel(
+        session, name, (n_blocks * group[0],), group,
+        split_complex(shifted), ctf_power, split_complex(projections),
+        blocks.image, blocks.row, blocks.projection, blocks.trans, blocks.n_trans, blocks.out,
+        blocks.trans_list, inverse_image_norm, n_blocks, shifted.shape[1], blocks.n_children,
+        shifted.shape[-1], out,
+        cross_correlation=inverse_image_norm is not None, **parameters,
+    )  # fmt: skip
+    return out.read()
+
+
+def split_complex(values: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
+    """(..., pixel) complex as (..., real | imaginary, pixel)."""
+    return np.stack([values.real, values.imag], axis=-2)

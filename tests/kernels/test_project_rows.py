@@ -1,0 +1,126 @@
+"""project_rows: slices for a list of orientations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clrelion.device.session import DeviceSession
+from tests import tolerances
+from tests.kernels.launch import rounded
+from tests.kernels.scoring_kernels import slices
+from tests.kernels.slice_inputs import Grid, pixel_list, random_grid, random_reference
+from tests.reference.project_rows import project_rows
+
+
+@pytest.mark.parametrize(
+    ("size", "padding_factor", "n_rows", "group"),
+    [(30, 2.0, 3, (1, 1)), (44, 64 / 44, 7, (16, 1)), (14, 3.0, 1, (64, 1)), (10, 1.0, 5, (4, 4))],
+)
+def test_random_slices(
+    any_session: DeviceSession,
+    size: int,
+    padding_factor: float,
+    n_rows: int,
+    group: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(size)
+    pixels = pixel_list(size, padding_factor)
+    n_classes, n_directions, n_psi = 2, 5, 4
+    reference = rounded(any_session, random_reference(rng, n_classes, pixels.centre))
+    grid = random_grid(rng, n_directions, n_psi)
+    row_class = rng.integers(0, n_classes, n_rows)
+    row_frame = rng.integers(0, n_directions, n_rows)
+    row_psi = rng.integers(0, n_psi, n_rows)
+    n_padded = pixels.n + 13
+    n_projected = pixels.n - 5
+    result = slices(
+        any_session, reference, grid, row_class, row_frame, row_psi, pixels, n_padded,
+        n_projected, group,
+    )  # fmt: skip
+    matrices = grid.matrices[row_frame, row_psi]
+    expected = project_rows(reference, row_class, matrices, pixels.xy)
+    tolerance = tolerances.of_interpolation(any_session.real, pixels.centre)
+    tolerances.assert_close(result[:, :n_projected], expected[:, :n_projected], tolerance)
+    assert np.all(result[:, n_projected:] == 0)
+
+
+def test_linear_volume_in_closed_form(any_session: DeviceSession) -> None:
+    """Trilinear interpolation is exact for V(q) = 2 + i a.q, whatever the orientation."""
+    rng = np.random.default_rng(1)
+    pixels = pixel_list(12)
+    centre = pixels.centre
+    z, y, x = np.mgrid[-centre : centre + 1, -centre : centre + 1, 0 : centre + 1]
+    a = np.array([0.5, -0.25, 0.125])
+    reference = (2 + 1j * (a[0] * x + a[1] * y + a[2] * z))[None]
+    grid = random_grid(rng, 6, 1)
+    n = len(grid.rot_deg)
+    result = slices(
+        any_session, reference, grid, np.zeros(n), np.arange(n), np.zeros(n), pixels, pixels.n
+    )
+    points = np.einsum("px,nxc->npc", pixels.xy, grid.matrices[:, 0, :2])  # A^T (x, y, 0)
+    tolerance = tolerances.of_interpolation(any_session.real, centre)
+    tolerances.assert_close(result, 2 + 1j * (points @ a), tolerance)
+
+
+@pytest.mark.parametrize(
+    ("angles", "pixel", "voxel", "mirrored"),
+    [
+        # the voxel (x, y, z) of the reference that an image pixel (kx, ky) meets, by hand
+        ((0, 0, 0), (3, 2), (3, 2, 0), False),
+        ((0, 0, 0), (3, -2), (3, -2, 0), False),
+        ((0, 0, 90), (3, -2), (2, 3, 0), False),  # image x is reference y, image y is -x
+        ((0, 0, 90), (3, 2), (2, -3, 0), True),
+        ((0, 90, 0), (3, 2), (0, 2, -3), False),  # image x is -z, image y is y
+        ((90, 90, 0), (3, -2), (2, 0, -3), False),  # image x is -z, image y is -x
+        ((90, 90, 0), (3, 2), (2, 0, 3), True),
+    ],
+)
+def test_single_voxel(
+    any_session: DeviceSession,
+    angles: tuple[float, float, float],
+    pixel: tuple[int, int],
+    voxel: tuple[int, int, int],
+    mirrored: bool,
+) -> None:
+    pixels = pixel_list(12, 1.0)
+    centre = pixels.centre
+    edge = 2 * centre + 1
+    value = 1.5 - 0.5j
+    reference = np.zeros((1, edge, edge, centre + 1), dtype=complex)
+    x, y, z = voxel
+    reference[0, z + centre, y + centre, x] = value
+    if x == 0:
+        reference[0, centre - z, centre - y, 0] = np.conj(value)
+    rot, tilt, psi = (np.array([float(a)]) for a in angles)
+    zero = np.zeros(1)
+    grid = Grid(rot, tilt, psi, np.eye(3))
+    result = slices(any_session, reference, grid, zero, zero, zero, pixels, pixels.n)[0]
+    place = np.flatnonzero((pixels.kx == pixel[0]) & (pixels.ky == pixel[1]))[0]
+    expected = np.conj(value) if mirrored else value
+    np.testing.assert_allclose(result[place], expected, atol=2e-5)
+    assert abs(result).sum() < abs(value) * (1 + 1e-4)
+
+
+def test_half_a_turn_in_the_plane_conjugates(any_session: DeviceSession) -> None:
+    rng = np.random.default_rng(2)
+    pixels = pixel_list(16)
+    reference = random_reference(rng, 1, pixels.centre)
+    grid = random_grid(rng, 3, 1)
+    turned = Grid(grid.rot_deg, grid.tilt_deg, grid.psi_deg + 180, grid.perturbation)
+    rows = (np.zeros(3), np.arange(3), np.zeros(3))
+    there = slices(any_session, reference, grid, *rows, pixels, pixels.n)
+    back = slices(any_session, reference, turned, *rows, pixels, pixels.n)
+    tolerance = tolerances.of_interpolation(any_session.real, pixels.centre)
+    tolerances.assert_close(back, np.conj(there), tolerance)
+
+
+def test_zero_reference(any_session: DeviceSession) -> None:
+    pixels = pixel_list(10)
+    reference = np.zeros((1, 2 * pixels.centre + 1, 2 * pixels.centre + 1, pixels.centre + 1))
+    grid = random_grid(np.random.default_rng(3), 1, 1)
+    zero = np.zeros(1)
+    result = slices(
+        any_session, reference.astype(complex), grid, zero, zero, zero, pixels, pixels.n
+    )
+    assert np.all(result == 0)
