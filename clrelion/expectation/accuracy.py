@@ -108,9 +108,8 @@ def _increment(
     error: NDArray[np.float64], steps: tuple[tuple[float, float], ...], largest: float
 ) -> NDArray[np.float64]:
     """Next increment of errors, by their present size."""
-    # sums of increments such as 0.05 come out a rounding error below the limits
-    rounded = np.round(error, 9)
-    conditions = [rounded < limit for limit, _ in steps]
+    # literal comparison: as in RELION 0.1 is added once more at 0.9999999999999999
+    conditions = [error < limit for limit, _ in steps]
     return np.select(conditions, [np.full(error.shape, step) for _, step in steps], largest)
 
 

@@ -299,6 +299,10 @@ class BatchWork:
             image = significant.image[span]
             orientation = significant.orientation[span]
             log_prior = space.log_prior[space.prior_base[image] + orientation]
+            if settings.do_cross_correlation:
+                # no priors here (specification E 5.5 (b))
+                log_prior = np.zeros_like(log_prior)
+                log_translation = np.zeros_like(log_translation)
         block_start = significant.block_start[first : first + part.n + 1] - span.start
         samples = fine_weights(
             session,

@@ -276,8 +276,9 @@ class ImagePreparation:
         zero_mask = self._settings.zero_mask
         if zero_mask:
             fill = session.empty(n, session.real)
-            session.kernel("expectation/background_mean", wg=_WORK_GROUP)(
-                (n * _WORK_GROUP,), (_WORK_GROUP,), images, self._outside_d, n_pixels, fill
+            wg = 1 if session.is_cpu else _WORK_GROUP
+            session.kernel("expectation/background_mean", wg=wg)(
+                (n * wg,), (wg,), images, self._outside_d, n_pixels, fill
             )
         else:
             fill = session.to_device(self._noise_images(ids), session.real)

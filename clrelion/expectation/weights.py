@@ -30,8 +30,11 @@ is a candidate if its best log-weight is within ln(samples / this) of the image'
 
 
 def group_size(session: DeviceSession) -> int:
-    """Work-items of the kernels that give a work-group to each image."""
-    return 16 if session.is_cpu else 256
+    """Work-items of the kernels that give a work-group to each image.
+
+    One on CPUs: without barriers PoCL compiles these kernels in a tenth of the time.
+    """
+    return 1 if session.is_cpu else 256
 
 
 @dataclass(frozen=True)

@@ -131,23 +131,16 @@ def contrast_transfer(
     u, v
         float64, spatial frequency, 1/Å, after magnification correction; any shape.
     voltage_kv, spherical_aberration_mm, amplitude_contrast
-        optics; scalars or arrays that broadcast against ``u`` (for a batch: (n, 1, 1)).
+        optics; like all ArrayLike below scalars or arrays that broadcast against ``u``.
     defocus_u_angst, defocus_v_angst, defocus_angle_deg
         underfocus along the two axes, Å, and the angle of the first, degrees.
-    phase_shift_deg
-        phase-plate shift, degrees.
-    bfactor
-        Å^2, amplitude factor exp(-B q^2/4).
-    scale_factor
-        overall factor.
+    phase_shift_deg, bfactor, scale_factor
+        phase plate, degrees; B of exp(-B q^2/4), Å^2; overall factor.
     even_zernike
         coefficients of symmetrical aberrations, rad.
-    intact_first_peak
-        value 1 where the phase is below pi/2 (``--ctf_intact_first_peak``).
-    phase_flipped
-        absolute value (``--ctf_phase_flipped``).
-    only_flip_phases
-        sign only (``--only_flip_phases``); ignored with ``phase_flipped``.
+    intact_first_peak, phase_flipped, only_flip_phases
+        as ``--ctf_intact_first_peak`` (1 where the phase is below pi/2), ``--ctf_phase_flipped``
+        (absolute value) and else ``--only_flip_phases`` (sign).
 
     Returns
     -------
@@ -157,13 +150,10 @@ def contrast_transfer(
     -----
     Specification E 2.9.
     """
+    q2 = u * u + v * v
+    defocus_q2 = _defocus_q2(u, v, defocus_u_angst, defocus_v_angst, defocus_angle_deg)
     wavelength = np.asarray(electron_wavelength_angst(voltage_kv))
     cs_angst = _ANGST_PER_MM * np.asarray(spherical_aberration_mm, dtype=np.float64)
-    angle = np.deg2rad(np.asarray(defocus_angle_deg, dtype=np.float64))
-    along = u * np.cos(angle) + v * np.sin(angle)
-    across = v * np.cos(angle) - u * np.sin(angle)
-    defocus_q2 = np.asarray(defocus_u_angst) * along**2 + np.asarray(defocus_v_angst) * across**2
-    q2 = u * u + v * v
     gamma = (
         -np.pi * wavelength * defocus_q2
         + 0.5 * np.pi * cs_angst * wavelength**3 * q2**2
@@ -183,6 +173,21 @@ def contrast_transfer(
     value = value * np.asarray(scale_factor, dtype=np.float64)
     tiny = np.where(value >= 0, _SMALLEST_VALUE, -_SMALLEST_VALUE)
     return np.asarray(np.where(np.abs(value) < _SMALLEST_VALUE, tiny, value))
+
+
+def _defocus_q2(
+    u: NDArray[np.float64],
+    v: NDArray[np.float64],
+    defocus_u_angst: ArrayLike,
+    defocus_v_angst: ArrayLike,
+    defocus_angle_deg: ArrayLike,
+) -> NDArray[np.float64]:
+    """Multiply the astigmatic defocus by q^2."""
+    angle = np.deg2rad(np.asarray(defocus_angle_deg, dtype=np.float64))
+    along = u * np.cos(angle) + v * np.sin(angle)
+    across = v * np.cos(angle) - u * np.sin(angle)
+    defocus = np.asarray(defocus_u_angst) * along**2 + np.asarray(defocus_v_angst) * across**2
+    return np.asarray(defocus)
 
 
 def zernike(n: int, m: int, u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -158,7 +158,9 @@ def _bin_sums(
     array: NDArray[Any], starts: NDArray[np.int64], half_starts: NDArray[np.int64], dtype: Any
 ) -> NDArray[Any]:
     """Add up runs of voxels along each axis; rounding is monotonic, so bins are runs."""
-    summed = np.add.reduceat(array, starts, axis=0, dtype=dtype)
-    summed = np.add.reduceat(summed, starts, axis=1)
+    summed = np.zeros((starts.size, starts.size, array.shape[2]), dtype=dtype)
+    bins = np.searchsorted(starts, np.arange(array.shape[0]), side="right") - 1
+    for plane, i_bin in zip(array, bins, strict=True):
+        summed[i_bin] += np.add.reduceat(plane.astype(dtype, copy=False), starts, axis=0)
     result: NDArray[Any] = np.add.reduceat(summed, half_starts, axis=2)
     return result

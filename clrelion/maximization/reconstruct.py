@@ -103,8 +103,8 @@ def _regularised_weight(
     prior = np.zeros(table.size)
     is_empty_shell = np.zeros(table.size, dtype=np.bool_)
     if tau2 is not None:
-        by_shell = np.zeros(int(table[-1]) + 1)
         spectrum = np.asarray(tau2, dtype=np.float64)
+        by_shell = np.zeros(max(int(table[-1]) + 1, spectrum.size))
         by_shell[: spectrum.size] = spectrum
         power = by_shell[table]
         has_prior = regularised & (power > 0)

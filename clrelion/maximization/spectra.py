@@ -232,7 +232,12 @@ def overall_fourier_coverage(
 
     Returns
     -------
-    fraction in [0, 1].  Specification M 3.5.
+    fraction in [0, 1].
+
+    Notes
+    -----
+    Specification M 3.5, with every voxel of the ball counted once.  Only reported; RELION's files
+    differ from this by up to 0.08, as it weights the outermost shells less.
     """
     below = np.flatnonzero(data_vs_prior < 1.0)
     n_shells = int(below[0]) if below.size else coverage.size

@@ -16,13 +16,15 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
+from clrelion.fourier.shells import centred_z_chunks
+
 __all__ = ["lattice_cosets", "symmetrised"]
 
 _SAME_MATRIX = 1e-6
 """Operators that agree to this in all elements are one (specification M 7.1)."""
 
-_CHUNK_POINTS = 1 << 17
-"""Voxels gathered at once; bounds the sparse matrix to some 15 MB."""
+_CHUNK_POINTS = 1 << 15
+"""Voxels gathered at once; keeps the sparse matrix within the cache."""
 
 
 def symmetrised(
@@ -49,31 +51,17 @@ def symmetrised(
     ValueError
         if the operators do not form a group.
     """
-    subgroup, representatives = lattice_cosets(operators)
-    if len(subgroup) * len(representatives) == 1:
-        return data.copy(), weight.copy()
-    shape = data.shape
-    table = np.stack([data.real.ravel(), data.imag.ravel(), weight.ravel()], axis=1)
-    radius = shape[2] - 2
-    gathered = table
-    if len(representatives) > 1:
-        gathered = table.copy()
-        for xyz in _ball_points(radius):
-            target = _flat_index(xyz, shape)
-            for operator in representatives[1:]:
-                gathered[target] += _interpolate(table, xyz, operator, shape)
-    result = gathered
-    if len(subgroup) > 1:
-        del table
-        result = gathered.copy()
-        for xyz in _ball_points(radius):
-            target = _flat_index(xyz, shape)
-            for operator in subgroup[1:]:
-                result[target] += _permute(gathered, xyz, operator, shape)
-    new_data = np.empty_like(data)
-    new_data.real = result[:, 0].reshape(shape)
-    new_data.imag = result[:, 1].reshape(shape)
-    return new_data, np.ascontiguousarray(result[:, 2]).reshape(shape)
+    subgroup, cosets = lattice_cosets(operators)
+    if len(cosets) > 1:
+        data_sum, weight_sum = _sum_over_cosets(data, weight, cosets)
+    else:
+        data_sum, weight_sum = data, weight
+    if len(subgroup) == 1:
+        return (data.copy(), weight.copy()) if data_sum is data else (data_sum, weight_sum)
+    return (
+        _sum_over_subgroup(data_sum, data, subgroup),
+        _sum_over_subgroup(weight_sum, weight, subgroup),
+    )
 
 
 def lattice_cosets(
@@ -125,6 +113,81 @@ def _position(operator: NDArray[Any], group: list[NDArray[np.float64]]) -> int:
     return best if distances[best] < _SAME_MATRIX else -1
 
 
+def _sum_over_cosets(
+    data: NDArray[Any], weight: NDArray[Any], cosets: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Add the interpolated values of all representatives but the identity to the arrays."""
+    shape = data.shape
+    table = np.stack([data.real.ravel(), data.imag.ravel(), weight.ravel()], axis=1)
+    new_data, new_weight = data.copy(), weight.copy()
+    flat_data, flat_weight = new_data.reshape(-1), new_weight.reshape(-1)
+    for xyz in _ball_points(shape[2] - 2):
+        added = _interpolate(table, xyz, cosets[1], shape)
+        for operator in cosets[2:]:
+            added += _interpolate(table, xyz, operator, shape)
+        target = _flat_index(xyz, shape)
+        flat_data[target] += added[:, 0] + 1j * added[:, 1]
+        flat_weight[target] += added[:, 2]
+    return new_data, new_weight
+
+
+def _sum_over_subgroup(
+    array: NDArray[Any], original: NDArray[Any], subgroup: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Add the copies moved by lattice operators; beyond the radius P return the original."""
+    result = np.array(array)
+    for operator in subgroup[1:]:
+        for target, view, is_conjugate in _lattice_views(array, operator):
+            block = result[target]
+            if is_conjugate and np.iscomplexobj(array):
+                block.real += view.real
+                block.imag -= view.imag
+            else:
+                block += view
+    radius = array.shape[2] - 2
+    for planes, squared in centred_z_chunks(radius):
+        np.copyto(result[planes], original[planes], where=squared > radius**2)
+    return result
+
+
+def _lattice_views(
+    array: NDArray[Any], operator: NDArray[np.int64]
+) -> Iterator[tuple[tuple[slice, slice, slice], NDArray[Any], bool]]:
+    """Yield blocks of a centred half array and the views that a lattice operator moves there.
+
+    Each item is the block (z, y, x slices), the moved view, and whether it is to be conjugated
+    because the moved points have x < 0 and are read at their Friedel mates.
+    """
+    edge = array.shape[2] - 1
+    axis = int(np.flatnonzero(operator[0])[0])
+    spans = [(0, edge), (-edge, edge), (-edge, edge)]
+    parts = [spans]
+    if axis > 0:
+        parts = [[*spans], [*spans]]
+        parts[0][axis], parts[1][axis] = (0, edge), (-edge, -1)
+    for part in parts:
+        is_conjugate = bool(operator[0, axis] * (1 if part[axis][0] >= 0 else -1) < 0)
+        effective = -operator if is_conjugate else operator
+        block = tuple(
+            slice(low + origin, high + origin + 1)
+            for (low, high), origin in zip(part, (0, edge, edge), strict=True)
+        )
+        slices, order = [], []
+        for row, origin in zip(effective, (0, edge, edge), strict=True):
+            source = int(np.flatnonzero(row)[0])
+            low, high = part[source]
+            if row[source] > 0:
+                slices.append(slice(low + origin, high + origin + 1))
+            else:
+                last = origin - high - 1
+                slices.append(slice(origin - low, last if last >= 0 else None, -1))
+            order.append(source)
+        # arrays are [z, y, x]; coordinates are (x, y, z)
+        moved: NDArray[Any] = array[slices[2], slices[1], slices[0]]
+        axes = [2 - order.index(2 - k) for k in range(3)]
+        yield (block[2], block[1], block[0]), moved.transpose(axes), is_conjugate
+
+
 def _ball_points(padded_radius: int) -> Iterator[NDArray[np.int64]]:
     """Yield the voxels |x|^2 <= P^2, x >= 0, as int64 (3, n) blocks of (x, y, z)."""
     axis = np.arange(-padded_radius, padded_radius + 1, dtype=np.int64)
@@ -150,36 +213,26 @@ def _interpolate(
 ) -> NDArray[Any]:
     """Gather (re, im, weight) at the rotated points by trilinear interpolation."""
     rotated: NDArray[np.float64] = operator @ xyz.astype(np.float64)
-    mirrored = rotated[0] < 0
-    rotated[:, mirrored] *= -1.0
-    corner = np.floor(rotated).astype(np.int64)
+    # points with x < 0 are read at their Friedel mates, conjugated
+    sign = np.where(rotated[0] < 0, -1.0, 1.0)
+    rotated *= sign
+    corner = np.floor(rotated)
     fx, fy, fz = rotated - corner
-    base = _flat_index(corner, shape)
-    columns = np.empty((base.size, 8), dtype=np.int32 if len(table) < 2**31 else np.int64)
-    values = np.empty((base.size, 8), dtype=table.dtype)
+    index = np.int32 if len(table) < 2**31 else np.int64
     row, plane = shape[2], shape[1] * shape[2]
-    for i, (wz, step_z) in enumerate(((1.0 - fz, 0), (fz, plane))):
-        for j, (wy, step_y) in enumerate(((1.0 - fy, 0), (fy, row))):
-            wzy, start, k = wz * wy, base + (step_z + step_y), 4 * i + 2 * j
-            columns[:, k], columns[:, k + 1] = start, start + 1
-            values[:, k + 1] = wzy * fx
-            values[:, k] = wzy - values[:, k + 1]
-    offsets = np.arange(0, 8 * base.size + 1, 8, dtype=columns.dtype)
+    steps = [dz + dy + dx for dz in (0, plane) for dy in (0, row) for dx in (0, 1)]
+    base = _flat_index(corner.astype(np.int64), shape).astype(index)
+    columns = base[:, None] + np.array(steps, dtype=index)
+    values = np.empty((8, base.size), dtype=table.dtype)
+    for i, wz in enumerate((1.0 - fz, fz)):
+        for j, wy in enumerate((1.0 - fy, fy)):
+            wzy, k = wz * wy, 4 * i + 2 * j
+            values[k + 1] = wzy * fx
+            values[k] = wzy - values[k + 1]
+    offsets = np.arange(0, 8 * base.size + 1, 8, dtype=index)
     gather = scipy.sparse.csr_array(
-        (values.ravel(), columns.ravel(), offsets), shape=(base.size, len(table))
+        (values.T.ravel(), columns.ravel(), offsets), shape=(base.size, len(table))
     )
     result: NDArray[Any] = gather @ table
-    result[mirrored, 1] *= -1.0
-    return result
-
-
-def _permute(
-    table: NDArray[Any], xyz: NDArray[np.int64], operator: NDArray[Any], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    """Fetch (re, im, weight) at points rotated by an operator of the lattice."""
-    rotated = operator @ xyz
-    mirrored = rotated[0] < 0
-    rotated[:, mirrored] *= -1
-    result: NDArray[Any] = table[_flat_index(rotated, shape)]
-    result[mirrored, 1] *= -1.0
+    result[:, 1] *= sign
     return result

@@ -331,7 +331,7 @@ def hidden_variable_changes(
     sampling: SamplingState,
     oversampling: int,
     *,
-    start_sampling_of_run: SamplingState | None = None,
+    start_sampling_of_run: SamplingState | None,
 ) -> ScheduleState:
     """Take over the changes of an iteration and count iterations without smaller ones.
 

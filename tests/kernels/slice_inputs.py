@@ -122,3 +122,12 @@ def random_grid(rng: np.random.Generator, n_directions: int, n_psi: int) -> Grid
         rng.uniform(-180, 180, n_psi),
         euler_matrix(3.1, 2.3, -1.7),
     )
+
+
+def pixels_by_shell(
+    shell: npt.NDArray[Any], n_shells: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Pixels of shell 0, 1, ... one after the other, and where each shell starts."""
+    order = np.argsort(shell, kind="stable")
+    start = np.searchsorted(shell[order], np.arange(n_shells + 1))
+    return start.astype(np.int32), order.astype(np.int32)

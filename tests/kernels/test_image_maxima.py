@@ -20,7 +20,7 @@ def vectors_of(
     """Maxima with traps between the images: +inf would be the largest."""
     zeros = [np.zeros((len(m), 1)) for m in maxima]
     vectors = score_vectors(
-        Scores(zeros, [m * 0 for m in maxima], np.zeros((len(maxima), 1))), "translation_fastest"
+        Scores(zeros, [z[:, 0] for z in zeros], np.zeros((len(maxima), 1))), "translation_fastest"
     )
     flat = np.full(vectors.n_maxima, np.inf)
     for values, base in zip(maxima, vectors.maxima_base, strict=True):

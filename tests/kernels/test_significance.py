@@ -79,3 +79,21 @@ def test_limits(
     assert found.threshold.tolist()[1] == (smallest if threshold is None else threshold)
     assert found.n_samples.tolist() == [0, n_samples, 0]
     assert found.n_orientations.tolist() == [0, n_orientations, 0]
+
+
+@pytest.mark.parametrize("wg", [4, 16])
+def test_work_groups_do_not_share_local_memory(any_session: DeviceSession, wg: int) -> None:
+    """Many images at a time, again and again: sums of fixed order are the same to the last bit.
+
+    PoCL lets all work-groups share the local memory of a function that it does not inline.
+    """
+    rng = np.random.default_rng(1)
+    weights = [random_weights(rng, any_session, (20, 9)) for _ in range(100)]
+    first, *others = (
+        significance_of_images(any_session, weights, 0.999, -1, wg) for _ in range(20)
+    )
+    tolerance = tolerances.of_sum(any_session.real, 180)
+    tolerances.assert_close(first.sum_weight, [w.sum() for w in weights], tolerance)
+    for other in others:
+        for found, expected in zip(other, first, strict=True):
+            np.testing.assert_array_equal(found, expected)

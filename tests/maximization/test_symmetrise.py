@@ -16,6 +16,8 @@ def random_sums(r_max: int, seed: int = 0, padding: float = 2.0) -> Backprojecti
     rng = np.random.default_rng(seed)
     sums.data += rng.normal(size=sums.data.shape) + 1j * rng.normal(size=sums.data.shape)
     sums.weight += rng.uniform(size=sums.data.shape)
+    origin = sums.padded_radius + 1
+    sums.data[origin, origin, 0] = 1.5  # real, as the mean of real images is
     sums.hermitian_repair()
     return sums
 

@@ -60,10 +60,10 @@ def test_norm_corrections_of_white_residuals_are_their_deviation() -> None:
 def test_scales_are_clamped_and_have_a_weighted_mean_of_one() -> None:
     sums = filled_sums()
     sums.scale_xa += [2.0, 100.0, 0.01, 5.0]
-    sums.scale_aa += [2.0, 1.0, 1.0, 0.0]
+    sums.scale_aa += [1.0, 1.0, 1.0, 0.0]
     counts = np.array([10, 20, 5, 5])
-    # raw 1, 100, 0.01, 1; sorted[2] = 1; clamped 1, 5, 0.2, 1
-    raw = np.array([1.0, 5.0, 0.2, 1.0])
+    # raw 2, 100, 0.01, 1; sorted[2] = 2
+    raw = np.array([2.0, 10.0, 0.4, 1.0])
     expected = raw / ((counts * raw).sum() / counts.sum())
     found = update_model.scale_corrections(sums, counts)
     np.testing.assert_allclose(found, expected)

@@ -202,13 +202,14 @@ def test_measured_changes() -> None:
 def test_change_counter() -> None:
     fine = SAMPLING  # fine steps 7.5 degrees and 2 Å
     first = hidden_variable_changes(
-        ScheduleState(), HiddenVariableChanges(0.3, 1.0, 5.0), fine, oversampling=1
+        ScheduleState(), HiddenVariableChanges(0.3, 1.0, 5.0), fine, 1, start_sampling_of_run=None
     )
     assert first.nr_iter_wo_changes == 0
     assert first.smallest_changes_classes == 0
     assert (first.smallest_changes_offsets_angst, first.smallest_changes_orientations_deg) == (1, 5)
 
     def counter(offsets: float, angles: float, **options: Any) -> int:
+        options = {"start_sampling_of_run": None, **options}
         changes = HiddenVariableChanges(0.0, offsets, angles)
         return hidden_variable_changes(first, changes, fine, 1, **options).nr_iter_wo_changes
 
@@ -219,7 +220,9 @@ def test_change_counter() -> None:
     assert counter(0.79, 2.99) == 1  # both below 0.4 of a fine step
     finer = replace(fine, healpix_order=3, offset_step_angst=2.0)
     assert counter(0.79, 2.99, start_sampling_of_run=finer) == 0
-    worse = hidden_variable_changes(first, HiddenVariableChanges(1.0, 2.0, 9.0), fine, 1)
+    worse = hidden_variable_changes(
+        first, HiddenVariableChanges(1.0, 2.0, 9.0), fine, 1, start_sampling_of_run=None
+    )
     assert worse.smallest_changes_classes == 0
     assert worse.smallest_changes_offsets_angst == 1.0
     assert worse.current_changes_orientations_deg == 9.0
@@ -232,6 +235,7 @@ def test_first_class_change_does_not_stall() -> None:
         HiddenVariableChanges(1.0, 1.0, 5.0),
         SAMPLING,
         1,
+        start_sampling_of_run=None,
     )
     assert (state.nr_iter_wo_changes, state.smallest_changes_classes) == (0, 1)
 

@@ -135,7 +135,9 @@ def next_state(
     if after.is_split:
         fsc = after.spectra("rlnGoldStandardFsc")[0]
         state = update_increment(state, fsc, sizes.current_size)
-    state = hidden_variable_changes(state, changes, sampling, oversampling)
+    state = hidden_variable_changes(
+        state, changes, sampling, oversampling, start_sampling_of_run=sampling
+    )
     new = current_resolution(after.spectra("rlnSsnrMap"), iteration=iteration, **resolution)
     return record_resolution(state, new), sizes.current_size
 

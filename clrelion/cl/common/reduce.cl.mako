@@ -9,13 +9,19 @@ Reductions over the work-items of a (one-dimensional) work-group, any work-group
 
 Every work-item must call them, and all receive the result. scratch: __local, one element a
 work-item (get_local_size(0)). The scratch may be used again at once after return.
-Template parameters: real, double_precision. Reference: tests/reference/common.py.
+Template parameters: real, double_precision; wg = 1 (optional) promises work-groups of one item,
+which need no barriers: CPUs compile such kernels many times faster. Reference:
+tests/reference/common.py.
 </%doc>
 <%include file="/common/types.cl.mako"/>
 #ifndef CLRELION_REDUCE
 #define CLRELION_REDUCE
+<% single_item = context.get("wg", 0) == 1 %>
+/* Functions that take local memory are inlined without exception: where one stays a function of
+ * its own, PoCL 3.1 replaces the pointer by the kernel's array and all work-groups share it. */
+#define GROUP_FUNCTION static inline __attribute__((always_inline))
 <%def name="tree(function, type, combine)">
-static inline ${type} ${function}(const ${type} value, __local ${type} *scratch)
+GROUP_FUNCTION ${type} ${function}(const ${type} value, __local ${type} *scratch)
 {
     const int item = (int)get_local_id(0);
     int n = (int)get_local_size(0);
@@ -36,12 +42,27 @@ static inline ${type} ${function}(const ${type} value, __local ${type} *scratch)
     return result;
 }
 </%def>
+% if single_item:
+static inline real group_sum(const real value, __local real *scratch) { return value; }
+static inline real group_max(const real value, __local real *scratch) { return value; }
+static inline real group_min(const real value, __local real *scratch) { return value; }
+static inline int group_sum_int(const int value, __local int *scratch) { return value; }
+static inline void group_argmin(
+    real *value, int *index, __local real *scratch, __local int *index_scratch)
+{
+}
+static inline int group_exclusive_sum_int(const int value, __local int *scratch, int *total)
+{
+    *total = value;
+    return 0;
+}
+% else:
 ${tree("group_sum", "real", "mine + other")}
 ${tree("group_max", "real", "fmax(mine, other)")}
 ${tree("group_min", "real", "fmin(mine, other)")}
 ${tree("group_sum_int", "int", "mine + other")}
 
-static inline void group_argmin(real *value, int *index, __local real *scratch, __local int *index_scratch)
+GROUP_FUNCTION void group_argmin(real *value, int *index, __local real *scratch, __local int *index_scratch)
 {
     const int item = (int)get_local_id(0);
     int n = (int)get_local_size(0);
@@ -67,7 +88,7 @@ static inline void group_argmin(real *value, int *index, __local real *scratch, 
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 
-static inline int group_exclusive_sum_int(const int value, __local int *scratch, int *total)
+GROUP_FUNCTION int group_exclusive_sum_int(const int value, __local int *scratch, int *total)
 {
     const int item = (int)get_local_id(0);
     const int n = (int)get_local_size(0);
@@ -84,4 +105,5 @@ static inline int group_exclusive_sum_int(const int value, __local int *scratch,
     barrier(CLK_LOCAL_MEM_FENCE);
     return inclusive - value;
 }
+% endif
 #endif

@@ -9,7 +9,8 @@ total (Specification E 5.5), by bisection on the bits of non-negative reals: exa
 
 Every work-item of the (one-dimensional) work-group must call them; all receive the result.
 scratch: __local, one real / int a work-item. Weights must be finite, >= 0 and <= 1.
-Template parameters: real, double_precision. Reference: tests/reference/threshold.py.
+Template parameters: real, double_precision; wg = 1 as in common/reduce. Reference:
+tests/reference/threshold.py.
 </%doc>
 <%include file="/common/types.cl.mako"/>
 <%include file="/common/reduce.cl.mako"/>
@@ -25,7 +26,7 @@ Template parameters: real, double_precision. Reference: tests/reference/threshol
 #define BITS_OF_ONE as_uint(1.0f)
 % endif
 
-static inline real threshold_of_fraction(
+GROUP_FUNCTION real threshold_of_fraction(
     __global const real* weights, const long n, const real goal, __local real* scratch)
 {
     BITS low = 0, high = BITS_OF_ONE + 1;
@@ -33,17 +34,30 @@ static inline real threshold_of_fraction(
         const BITS middle = low + (high - low) / 2;
         const real x = BITS_AS_REAL(middle);
         real sum = (real)0;
+% if context.get("wg", 0) == 1:
+        /* one work-item: eight running sums instead of the work-group's */
+        real8 sums = (real8)((real)0);
+        long s = 0;
+        for (; s + 8 <= n; s += 8) {
+            const real8 w = vload8(0, weights + s);
+            sums += select((real8)((real)0), w, w >= x);
+        }
+        for (; s < n; s++) sum += weights[s] >= x ? weights[s] : (real)0;
+        const real4 quarter = sums.lo + sums.hi;
+        sum += (quarter.x + quarter.z) + (quarter.y + quarter.w);
+% else:
         for (long s = get_local_id(0); s < n; s += get_local_size(0)) {
             const real w = weights[s];
             sum += w >= x ? w : (real)0;
         }
+% endif
         sum = group_sum(sum, scratch);
         if (sum > goal) low = middle; else high = middle;
     }
     return BITS_AS_REAL(low);
 }
 
-static inline real threshold_of_count(
+GROUP_FUNCTION real threshold_of_count(
     __global const real* weights, const long n, const int count, __local int* scratch)
 {
     BITS low = 0, high = BITS_OF_ONE + 1;

@@ -3,13 +3,14 @@
  * For sample s of block b (translation t = trans_list[block_trans[b] + u], child c):
  *   l = block_log_prior[b] + log_translation[i][t] - diff2[s]
 % if hard:
- *   the largest l (first on ties) gets weight 1, all others 0     (cross-correlation iteration)
+ *   the largest l (first on ties) gets w = 1, all others 0     (cross-correlation iteration)
 % else:
  *   w = exp(l - max l);  threshold as in significance;  omega = w >= threshold ? w / sum w : 0
 % endif
  * and samples[s] = omega. Per image: maximum (max l), sum_weight (sum w), best (first sample with
  * the largest l, counted from the image's first), n_significant, sum_omega, and
  *   sum_offset2 = sum omega pixel_size^2 | centre[i] - trans_px[t n_children + c] |^2
+ * An image without a finite l has w = 0 everywhere and best = -1.
  * One work-group of ${wg} an image. Specification E 5.5, 5.6.
  *
  * samples      real, read and written; image i owns samples[sample_start[i] .. sample_start[i+1])
@@ -17,7 +18,7 @@
  * block_row int [blocks + 1], block_trans, block_n_trans int [blocks], trans_list int,
  * block_log_prior real [blocks], log_translation real [images][n_trans], read
  * centre real2 [images] (prior offset minus integer offset, px), trans_px real2 [.] (px), read
- * maximum, sum_weight, sum_omega, sum_offset2 real [images]; best long, n_significant int, write
+ * maximum, sum_weight, sum_omega, sum_offset2 real [images]; best, n_significant int, write
  * Local memory: ${wg} reals + 2 ${wg} ints. Order of sums: strided, then a pairwise tree.
  * Reference: tests/reference/weights_fine.py
  */
@@ -73,7 +74,7 @@ void weights_fine(
 % if hard:
         const real value = s == (long)place ? (real)1 : (real)0;
 % else:
-        const real value = exp(w[s] - top);
+        const real value = isfinite(top) ? exp(w[s] - top) : (real)0;
 % endif
         w[s] = value;
         total += value;
@@ -118,7 +119,7 @@ void weights_fine(
         sum_weight[i] = total;
         sum_omega[i] = omega_sum;
         sum_offset2[i] = offset_sum;
-        best[i] = place;
+        best[i] = isfinite(top) ? place : -1;
         n_significant[i] = found;
     }
 }

@@ -1,0 +1,33 @@
+"""shell_sums: pixel sums added up over Fourier shells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clrelion.device.session import DeviceSession
+from tests import tolerances
+from tests.kernels.launch import Output, rounded, run_kernel
+from tests.kernels.slice_inputs import pixel_list, pixels_by_shell
+from tests.reference.shell_sums import shell_sums
+
+
+@pytest.mark.parametrize("group", [(1, 1), (16, 4), (64, 1)])
+@pytest.mark.parametrize(("n_images", "size"), [(1, 30), (3, 44), (7, 10)])
+def test_random_sums(
+    any_session: DeviceSession, group: tuple[int, int], n_images: int, size: int
+) -> None:
+    rng = np.random.default_rng(size)
+    shell = pixel_list(size).shell
+    n_shells = size // 2 + 3  # the last shells have no pixel
+    shell[rng.random(len(shell)) < 0.1] = -1
+    sums = rounded(any_session, rng.standard_normal((n_images, len(shell), 4)))
+    start, pixel = pixels_by_shell(shell, n_shells)
+    out = Output(any_session, (n_images, n_shells, 4))
+    run_kernel(
+        any_session, "shell_sums", (n_shells, n_images), group,
+        sums, start, pixel, len(shell), n_shells, n_images, out,
+    )  # fmt: skip
+    expected = shell_sums(sums, shell, n_shells)
+    tolerances.assert_close(out.read(), expected, tolerances.of_sum(any_session.real, 4 * size))
+    assert np.all(out.read()[:, -2:] == 0)

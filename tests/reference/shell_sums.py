@@ -1,0 +1,16 @@
+"""Pixel sums added up over Fourier shells (specification E 5.6)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def shell_sums(
+    pixel_sums: NDArray[np.float64], shell: NDArray[np.int64], n_shells: int
+) -> NDArray[np.float64]:
+    """Sum (image, pixel, value) over the pixels of each shell: (image, shell, value).
+
+    Pixels whose shell is not one of ``n_shells`` do not count.
+    """
+    return np.stack([pixel_sums[:, shell == s].sum(axis=1) for s in range(n_shells)], axis=1)
