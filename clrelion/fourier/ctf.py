@@ -144,11 +144,7 @@ def contrast_transfer(
 
     Returns
     -------
-    float64, broadcast shape; positive at low frequency for bright particles.
-
-    Notes
-    -----
-    Specification E 2.9.
+    float64, broadcast shape; positive for bright particles.  Specification E 2.9.
     """
     q2 = u * u + v * v
     defocus_q2 = _defocus_q2(u, v, defocus_u_angst, defocus_v_angst, defocus_angle_deg)
@@ -160,8 +156,7 @@ def contrast_transfer(
         - np.deg2rad(np.asarray(phase_shift_deg, dtype=np.float64))
         - np.arcsin(np.asarray(amplitude_contrast, dtype=np.float64))
     )
-    if len(even_zernike):
-        gamma = gamma + even_zernike_phase(u, v, even_zernike)
+    gamma = gamma + even_zernike_phase(u, v, even_zernike)
     value = -np.sin(gamma)
     if intact_first_peak:
         value = np.where(np.abs(gamma) < 0.5 * np.pi, 1.0, value)
@@ -170,7 +165,10 @@ def contrast_transfer(
         value = np.abs(value)
     elif only_flip_phases:
         value = np.where(value < 0, -1.0, 1.0)
-    value = value * np.asarray(scale_factor, dtype=np.float64)
+    return _away_from_zero(value * np.asarray(scale_factor, dtype=np.float64))
+
+
+def _away_from_zero(value: NDArray[np.float64]) -> NDArray[np.float64]:
     tiny = np.where(value >= 0, _SMALLEST_VALUE, -_SMALLEST_VALUE)
     return np.asarray(np.where(np.abs(value) < _SMALLEST_VALUE, tiny, value))
 

@@ -33,8 +33,8 @@ void significance(
     real sum = (real)0;
     for (long s = lid; s < n; s += ${wg}) sum += w[s];
     sum = group_sum(sum, scratch);
-    real x = threshold_of_fraction(w, n, adaptive_fraction * sum, scratch);
-    if (max_significants > 0) x = fmax(x, threshold_of_count(w, n, max_significants, counts));
+    real x = significance_threshold(
+        w, n, adaptive_fraction * sum, max_significants, scratch, counts);
     /* a weight of zero is no sample, whatever the threshold */
     x = fmax(x, (real)${"DBL_MIN" if double_precision else "FLT_MIN"});
     int samples = 0, orientations = 0;

@@ -84,8 +84,8 @@ void weights_fine(
 % if hard:
     const real x = (real)1;
 % else:
-    real x = threshold_of_fraction(w, n, adaptive_fraction * total, scratch);
-    if (max_significants > 0) x = fmax(x, threshold_of_count(w, n, max_significants, counts));
+    real x = significance_threshold(
+        w, n, adaptive_fraction * total, max_significants, scratch, counts);
     x = fmax(x, (real)${"DBL_MIN" if double_precision else "FLT_MIN"});
     barrier(CLK_GLOBAL_MEM_FENCE);
 % endif
