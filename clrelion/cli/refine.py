@@ -12,7 +12,6 @@ from clrelion.cli.console import complain, setup_logging
 from clrelion.cli.parser import parse_refine
 from clrelion.cli.progress import Progress
 from clrelion.errors import AbortRequested, ClrelionError, OptionsError
-from clrelion.io.run_files import unfiltered_half_map_file
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 
@@ -103,7 +102,7 @@ def _prepare_output_folder(options: RefineOptions) -> None:
     OptionsError
         The folder cannot be made, or nothing can be written into it.
     """
-    if not options.output_root:
+    if not options.output_root or options.dry_run:
         return
     folder = Path(options.output_root).parent
     try:
@@ -115,18 +114,10 @@ def _prepare_output_folder(options: RefineOptions) -> None:
 
 
 def _report(root: str) -> None:
-    """Say where the results are and draw them; a failing picture must not fail a good run."""
-    from clrelion.report.run_record import read_run
+    """Draw the results; a failing picture must not fail a good run."""
     from clrelion.report.summary import make_report
 
     try:
-        last = read_run(root)[-1]
-        logger.info("Final resolution: %.2f A", last.model.current_resolution_angst)
-        for name in last.maps:
-            logger.info("Map: %s", name)
-        if last.iteration is None:
-            for half_set in (1, 2):
-                logger.info("Half map: %s", unfiltered_half_map_file(root, None, half_set))
         logger.info("Report: %s", make_report(root))
     except Exception as error:
         logger.warning("no report was made: %s: %s", type(error).__name__, error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import time
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ import scipy.fft
 
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
+from clrelion.fourier.transforms import workers_or_default
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,6 @@ class _HostBackend:
     def __init__(self, session: DeviceSession, box: int) -> None:
         self._session = session
         self._box = box
-        self._n_workers = max(1, len(os.sched_getaffinity(0)))
 
     def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
         if not self._session.is_cpu:
@@ -209,7 +208,7 @@ class _HostBackend:
 
     def _transform_host(self, images: np.ndarray) -> np.ndarray:
         transformed: np.ndarray = scipy.fft.rfft2(
-            images, axes=(-2, -1), norm="forward", workers=self._n_workers
+            images, axes=(-2, -1), norm="forward", workers=workers_or_default()
         )
         return transformed
 

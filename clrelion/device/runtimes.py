@@ -20,13 +20,17 @@ import platformdirs
 
 logger = logging.getLogger(__name__)
 
-VENDOR_VARIABLES = ("OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH", "OCL_ICD_FILENAMES")
+VENDOR_VARIABLES = ("OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH")
 """If one of them is set, the user has chosen the runtimes and nothing is changed."""
+
+FILENAMES_VARIABLE = "OCL_ICD_FILENAMES"
+"""More libraries, colon-separated.  The Khronos loader reads it; ocl-icd, the loader in pyopencl's
+wheels, does not, so what it names is registered here."""
 
 SYSTEM_VENDOR_FOLDER = Path("/etc/OpenCL/vendors")
 NVIDIA_LIBRARY = "libnvidia-opencl.so.1"
 INTEL_LIBRARY = "libintelocl.so"
-_NVIDIA_FOLDERS = (
+_LIBRARY_FOLDERS = (
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
     "/usr/lib/x86_64-linux-gnu",
@@ -42,9 +46,9 @@ def prepare_runtimes() -> None:
     """Register unregistered runtimes for this process (once); say so in the log.
 
     Sets ``OCL_ICD_VENDORS`` to a per-user folder of ``.icd`` files that holds the registered
-    runtimes as well, if NVIDIA's library is on the machine without being registered, or if
-    nothing is registered and PyPI's Intel CPU runtime is installed (its own ``.icd`` file
-    carries a path of the machine that built it).
+    runtimes as well, if ``OCL_ICD_FILENAMES`` names another one, if NVIDIA's library is on the
+    machine without being registered, or if nothing is registered and PyPI's Intel CPU runtime is
+    installed (its own ``.icd`` file carries a path of the machine that built it).
     """
     # Ranks would queue for pyopencl's single cache lock, and fail after a minute; our kernels
     # have a cache of their own (build.py) and the drivers of NVIDIA and PoCL keep theirs.
@@ -56,7 +60,8 @@ def prepare_runtimes() -> None:
     registered = registered_libraries(SYSTEM_VENDOR_FOLDER)
     if (Path(sys.prefix) / "conda-meta").is_dir():  # conda's loader reads its own folder
         registered += registered_libraries(Path(sys.prefix) / "etc" / "OpenCL" / "vendors")
-    added = unregistered_libraries(registered)
+    added = named_libraries(os.environ.get(FILENAMES_VARIABLE, ""), registered)
+    added += unregistered_libraries([*registered, *added])
     if not added:
         return
     folder = _write_vendor_folder([*registered, *added])
@@ -83,11 +88,33 @@ def registered_libraries(folder: Path) -> list[str]:
     return libraries
 
 
+def named_libraries(filenames: str, registered: list[str]) -> list[str]:
+    """Paths of the libraries in a value of ``OCL_ICD_FILENAMES`` that exist, registered ones not.
+
+    Registering a library twice would list its devices twice.
+    """
+    known = {_file_of(library) for library in registered}
+    paths = []
+    for name in filter(None, filenames.split(os.pathsep)):
+        path = find_library(name)
+        if path is None:
+            logger.debug("%s names %s, which is not on this machine", FILENAMES_VARIABLE, name)
+        elif _file_of(path) not in known:
+            known.add(_file_of(path))
+            paths.append(path)
+    return paths
+
+
+def _file_of(library: str) -> str:
+    """Name of the file that a library's name stands for, symbolic links followed."""
+    return os.path.realpath(find_library(library) or library)
+
+
 def unregistered_libraries(registered: list[str]) -> list[str]:
     """Libraries to add to the registered ones: NVIDIA's; Intel's only if there is nothing else."""
     added = []
     if not any("nvidia" in library.lower() for library in registered):
-        nvidia = find_nvidia_library()
+        nvidia = find_library(NVIDIA_LIBRARY)
         if nvidia is not None:
             added.append(nvidia)
     if not registered and not added:
@@ -97,24 +124,30 @@ def unregistered_libraries(registered: list[str]) -> list[str]:
     return added
 
 
-def find_nvidia_library() -> str | None:
-    """Path of NVIDIA's OpenCL driver on this machine, None if there is none."""
-    searched = [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), *_NVIDIA_FOLDERS]
-    for folder in searched:
-        if folder and (Path(folder) / NVIDIA_LIBRARY).exists():
-            return str(Path(folder) / NVIDIA_LIBRARY)
+def find_library(name: str) -> str | None:
+    """Path of a shared library on this machine, by its file name or path; None if there is none."""
+    if os.path.isabs(name):
+        return name if Path(name).exists() else None
+    for folder in [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), *_LIBRARY_FOLDERS]:
+        if folder and (Path(folder) / name).exists():
+            return str(Path(folder) / name)
+    for line in _loader_cache().splitlines():
+        library, arrow, path = line.strip().partition(" => ")
+        if arrow and library.split(" ")[0] == name:
+            return path
+    return None
+
+
+def _loader_cache() -> str:
+    """List the libraries that the dynamic loader knows; empty if it cannot be asked."""
     for command in ("ldconfig", "/sbin/ldconfig"):
         try:
-            listing = subprocess.run(
+            return subprocess.run(
                 [command, "-p"], capture_output=True, text=True, timeout=10, check=True
             ).stdout
         except (OSError, subprocess.SubprocessError):
             continue
-        for line in listing.splitlines():
-            if NVIDIA_LIBRARY in line and "=>" in line:
-                return line.split("=>")[-1].strip()
-        return None
-    return None
+    return ""
 
 
 def _write_vendor_folder(libraries: list[str]) -> Path | None:

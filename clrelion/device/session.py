@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _MARGIN_FRACTION = 0.05
 _MARGIN_BYTES = 256 * 10**6
 # A CPU device shares its memory with the images and volumes of the host.
-_HOST_SHARE = 0.5
+_HOST_SHARE = 0.25
 _LARGEST_BUFFER_BYTES = 4 * 2**30 - 4096
 
 
@@ -95,6 +95,7 @@ class DeviceSession:
         self.profile = Profile(self.finish, kernel_events=profiling)
         # Immediate allocation: a missing byte shows here and not at some later launch.
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
+        self._hold_limit: int | None = None
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
 
     def _check_precision(self) -> None:
@@ -155,8 +156,20 @@ class DeviceSession:
         ------
         DeviceMemoryError
         """
+        self._make_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
         with translated_allocation_errors(f"array of {shape} {np.dtype(dtype)}"):
             return cl_array.empty(self.queue, shape, dtype, allocator=self._pool)
+
+    def _make_room(self, n_bytes: int) -> None:
+        """Give freed blocks back if keeping them would exceed what this session may hold.
+
+        The pool never shrinks by itself: blocks of sizes that are not asked for again add up.
+        """
+        if self._hold_limit is None:
+            self._hold_limit = self.memory_budget().bytes
+        held = self.held_bytes
+        if held + n_bytes > self._hold_limit and held > self.allocated_bytes:
+            self.release_unused()
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> cl_array.Array:
         """Allocate a device array of zeros.
@@ -265,7 +278,9 @@ class DeviceSession:
             available = host_available_bytes() or total
             margin = max(margin, free - int(_HOST_SHARE * available))
         largest = min(self.info.max_allocation_bytes, _LARGEST_BUFFER_BYTES)
-        return MemoryBudget(total, free, margin, limit_bytes, largest)
+        budget = MemoryBudget(total, free, margin, limit_bytes, largest)
+        self._hold_limit = budget.bytes
+        return budget
 
     def memory_budget_bytes(self, limit_bytes: int | None = None) -> int:
         """Bytes of :meth:`memory_budget`."""

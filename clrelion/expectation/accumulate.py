@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.fine import FineRows, FineSamples
-from clrelion.expectation.images import BatchImages
+from clrelion.expectation.images import SMALLEST_SCALE, BatchImages
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.store import StoredSums
-from clrelion.fourier.shells import round_half_away
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
 
@@ -117,28 +116,23 @@ class Accumulator:
         batch: BatchImages,
         good: NDArray[np.bool_],
     ) -> None:
-        model_shell = round_half_away(np.arange(residual.shape[1]) / setup.geometry.remap)
-        noise = self.sums.sigma2_noise[setup.group]
-        inside = model_shell < len(noise)
-        np.add.at(noise, model_shell[inside], residual.sum(axis=0)[inside])
+        geometry, noise = setup.geometry, self.sums.sigma2_noise[setup.group]
+        by_model_shell = geometry.to_model_shells(residual.sum(axis=0), len(noise))
+        # from the units of these images to those of the model's box
+        noise += by_model_shell * geometry.remap**2
         self.sums.sumw_group[setup.group] += samples.sum_omega[good].sum()
-        if setup.geometry.optics.ctf_premultiplied:
-            self._add_ctf2(setup, batch, model_shell, good)
+        if geometry.optics.ctf_premultiplied:
+            self._add_ctf2(setup, batch, good)
 
-    def _add_ctf2(
-        self,
-        setup: OpticsSetup,
-        batch: BatchImages,
-        model_shell: NDArray[np.int64],
-        good: NDArray[np.bool_],
-    ) -> None:
+    def _add_ctf2(self, setup: OpticsSetup, batch: BatchImages, good: NDArray[np.bool_]) -> None:
         """Sum the squared CTF of premultiplied images by shell (specification M 3.4)."""
-        ctf2 = np.asarray(batch.ctf.get(), dtype=np.float64)
-        weighted = (ctf2 * batch.scale[:, None])[good].sum(axis=0)
-        by_shell = np.bincount(setup.pixels.shell, weights=weighted, minlength=len(model_shell))
+        # the ones that stand for the CTF without --ctf may have more rows
+        ctf2 = np.asarray(batch.ctf.get(), dtype=np.float64)[: batch.n]
+        scale = batch.scale / setup.geometry.amplitude
+        weighted = (ctf2 * scale[:, None])[good].sum(axis=0)
+        by_shell = np.bincount(setup.pixels.shell, weights=weighted).astype(np.float64)
         target = self.sums.ctf2[setup.group]
-        inside = model_shell < len(target)
-        np.add.at(target, model_shell[inside], by_shell[inside])
+        target += setup.geometry.to_model_shells(by_shell, len(target))
 
     def _add_priors(
         self, rows: FineRows, stored: StoredSums, samples: FineSamples, good: NDArray[np.bool_]
@@ -170,7 +164,7 @@ class Accumulator:
 
     def _add_scales(self, batch: BatchImages, stored: StoredSums, good: NDArray[np.bool_]) -> None:
         group = self._table.scale_group[batch.ids[good]]
-        old = self._settings.scale_correction[group]
+        old = np.maximum(self._settings.scale_correction[group], SMALLEST_SCALE)
         n_groups = len(self.sums.scale_xa)
         self.sums.scale_xa += np.bincount(group, stored.scale_cross[good] / old, minlength=n_groups)
         self.sums.scale_aa += np.bincount(

@@ -132,7 +132,8 @@ class _Trials:
         self._angles = np.stack([table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]], -1)
         scoring = setup.fine
         ctf = np.asarray(
-            session.to_host(setup.preparation.contrast_transfer(ids, table)), dtype=np.float64
+            session.to_host(setup.preparation.transfer.contrast_transfer(ids, table)),
+            dtype=np.float64,
         )
         # the ones that stand for the CTF without --ctf may have more rows
         ctf = ctf[: len(ids)][:, scoring.places]

@@ -27,10 +27,11 @@ from clrelion.expectation.fine import (
     fine_weights,
     make_rows,
 )
-from clrelion.expectation.images import BatchImages
+from clrelion.expectation.images import BatchImages, memory_of_part
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
 from clrelion.expectation.plan import ExpectationPlan
 from clrelion.expectation.projections import Projector
+from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import (
@@ -40,7 +41,8 @@ from clrelion.expectation.search_space import (
     sparse_search_space,
 )
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.store import BackprojectionVolumes, store_samples
+from clrelion.expectation.store import StoreJob, prepare_store
+from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples, find_significant
 from clrelion.io.particle_table import ParticleTable
 from clrelion.particles.loader import HostBatch
@@ -78,6 +80,7 @@ class BatchWork:
         self._volumes = volumes
         self._accumulator = accumulator
         self._slice_table: SliceTable | None = None
+        self._wants_table = plan.table_fits and setup.fine_is_full
         self._panels: CoarsePanels | None = None
         if settings.is_dense:
             self._panels = CoarsePanels(
@@ -93,22 +96,27 @@ class BatchWork:
     def process(self, host: HostBatch) -> None:
         """Process one batch as it came from the files."""
         for bad in host.bad_ids.tolist():
-            self._accumulator.skip(bad, "NaN or infinite pixels")
-        self._process_ids(host.ids, host.images)
+            self._accumulator.skipped[bad] = NOT_FINITE  # the loader has named it
+        self._process_ids(host.ids, host.images, host.reconstruct_images)
 
-    def _process_ids(self, ids: NDArray[np.int64], images: NDArray[np.float32]) -> None:
+    def _process_ids(
+        self,
+        ids: NDArray[np.int64],
+        images: NDArray[np.float32],
+        others: NDArray[np.float32] | None,
+    ) -> None:
         if len(ids) == 0:
             return
         try:
-            batch, space, log_translation, significant = self._coarse(ids, images)
+            batch, space, log_translation, significant = self._coarse(ids, images, others)
         except DeviceMemoryError as error:
             if len(ids) == 1:
                 raise
             half = len(ids) // 2
             _log.warning("%s; going on with batches of %d particles", error, half)
             self._session.release_unused()
-            self._process_ids(ids[:half], images[:half])
-            self._process_ids(ids[half:], images[half:])
+            for span in (slice(0, half), slice(half, len(ids))):
+                self._process_ids(ids[span], images[span], None if others is None else others[span])
             return
         for place in np.flatnonzero(significant.is_bad).tolist():
             self._accumulator.skip(int(ids[place]), "no finite weight")
@@ -119,12 +127,15 @@ class BatchWork:
             first = self._process_part(batch, space, log_translation, significant, first, last)
 
     def _coarse(
-        self, ids: NDArray[np.int64], images: NDArray[np.float32]
+        self,
+        ids: NDArray[np.int64],
+        images: NDArray[np.float32],
+        others: NDArray[np.float32] | None,
     ) -> tuple[BatchImages, SearchSpace, NDArray[np.float64], SignificantSamples]:
         """Run getImg, the coarse pass and the selection of significant samples."""
         session, settings, setup = self._session, self._settings, self._setup
         with session.profile.timer("getImg"):
-            batch = setup.preparation.prepare(ids, images, self._table)
+            batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
             if settings.is_dense:
                 space = dense_search_space(settings, ids)
@@ -177,31 +188,36 @@ class BatchWork:
     def _consider_table(self, significant: SignificantSamples) -> None:
         """Make the slices of all fine orientations if most of them will be asked for anyway."""
         settings = self._settings
-        if self._slice_table is not None or not self._plan.table_fits:
-            return
-        if not self._setup.fine_is_full:
+        if self._slice_table is not None or not self._wants_table:
             return
         n_fine = self._tables.fine_frames.shape[0] * self._tables.fine_psis.shape[0]
         n_fine *= settings.n_classes
         if len(significant.image) * settings.n_child_orientations < n_fine:
             return
-        with self._session.profile.timer("getDiff"):
-            per_block = settings.n_child_orientations
-            n_coarse = settings.n_classes * self._tables.n_dir * self._tables.n_psi
-            entry = np.arange(n_coarse)
-            n_psi, n_dir = self._tables.n_psi, self._tables.n_dir
-            frame, psi = self._tables.children((entry // n_psi) % n_dir, entry % n_psi, per_block)
-            self._slice_table = SliceTable(
-                self._projector.rows(
-                    self._tables.fine_frames,
-                    self._tables.fine_psis,
-                    np.repeat(entry // (n_psi * n_dir), per_block),
-                    frame,
-                    psi,
-                    self._setup.fine.pixels,
-                    self._setup.fine.pixel_xy,
-                )
+        try:
+            with self._session.profile.timer("getDiff"):
+                self._slice_table = self._made_table()
+        except DeviceMemoryError as error:
+            _log.warning("%s; going on without a table of all fine slices", error)
+            self._session.release_unused()
+            self._wants_table = False
+
+    def _made_table(self) -> SliceTable:
+        tables, per_block = self._tables, self._settings.n_child_orientations
+        n_psi, n_dir = tables.n_psi, tables.n_dir
+        entry = np.arange(self._settings.n_classes * n_dir * n_psi)
+        frame, psi = tables.children((entry // n_psi) % n_dir, entry % n_psi, per_block)
+        return SliceTable(
+            self._projector.rows(
+                tables.fine_frames,
+                tables.fine_psis,
+                np.repeat(entry // (n_psi * n_dir), per_block),
+                frame,
+                psi,
+                self._setup.fine.pixels,
+                self._setup.fine.pixel_xy,
             )
+        )
 
     def _part_end(self, significant: SignificantSamples, first: int) -> int:
         """Last image (exclusive) of the largest part that fits the room of the fine pass."""
@@ -213,7 +229,9 @@ class BatchWork:
         samples = n_trans * settings.n_child_orientations * settings.n_child_translations
         slices = rows * (0 if self._slice_table is not None else 2 * n_padded * real_bytes)
         shifted = 2 * n_padded * real_bytes * len(self._setup.fine.ramps.x)
-        bytes_each = slices + samples * real_bytes + rows * 32 + shifted
+        kept_lists = samples * (real_bytes + np.dtype(np.int32).itemsize)
+        images = memory_of_part(self._setup.pixels.n, real_bytes)
+        bytes_each = slices + samples * real_bytes + kept_lists + rows * 64 + shifted + images
         total = np.cumsum(bytes_each[first:])
         fits = total <= plan.fine_bytes
         for single in (slices, samples * real_bytes, np.full(len(rows), shifted)):
@@ -238,6 +256,8 @@ class BatchWork:
             samples, rows = self._fine(
                 part, space, log_translation[first:last], significant, first, span
             )
+            with self._session.profile.timer("store"):
+                job = self._store_job(part, samples, rows)
         except DeviceMemoryError as error:
             if last - first == 1:
                 raise
@@ -247,30 +267,33 @@ class BatchWork:
                 batch, space, log_translation, significant, first, (first + last) // 2
             )
         with self._session.profile.timer("store"):
-            stored = store_samples(
-                self._session,
-                self._settings,
-                part,
-                samples,
-                rows,
-                self._tables,
-                self._setup.pixels,
-                self._setup.weights,
-                self._setup.store_ramps,
-                self._volumes,
-            )
             self._accumulator.add(
                 self._setup,
                 part,
                 samples,
                 rows,
-                stored,
+                job.run(),
                 self._tables,
                 samples.n_found
                 if self._settings.oversampling == 0
                 else significant.n_significant[first:last],
             )
         return last
+
+    def _store_job(self, part: BatchImages, samples: FineSamples, rows: FineRows) -> StoreJob:
+        setup = self._setup
+        return prepare_store(
+            self._session,
+            self._settings,
+            part,
+            samples,
+            rows,
+            self._tables,
+            setup.pixels,
+            setup.weights,
+            setup.store_ramps,
+            self._volumes,
+        )
 
     def _fine(
         self,

@@ -13,16 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.fft import BatchFFT2D
+from clrelion.expectation.image_transfer import ImageTransfer
+from clrelion.expectation.noise_fill import NoiseFill
 from clrelion.expectation.pixels import PixelList, shell_lists
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
-from clrelion.fourier.ctf import (
-    antisymmetric_phase,
-    electron_wavelength_angst,
-    even_zernike_phase,
-)
 from clrelion.fourier.masks import background_weights
-from clrelion.fourier.shells import half_transform_shells, round_half_away
-from clrelion.fourier.transforms import inverse_2d
+from clrelion.fourier.shells import round_half_away
 from clrelion.io.particle_table import ParticleTable
 
 if TYPE_CHECKING:
@@ -30,12 +26,22 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["BatchImages", "ImagePreparation", "integer_offsets", "memory_per_image"]
+__all__ = [
+    "SMALLEST_SCALE",
+    "BatchImages",
+    "ImagePreparation",
+    "integer_offsets",
+    "memory_of_part",
+    "memory_per_image",
+]
 
 _WORK_GROUP = 64
 _OFFSET_DECIMALS = 4
 """Offsets are rounded to 1e-4 px before they are rounded to whole pixels (E 5.2.3)."""
 _UNSET_PRIOR = 999.0
+
+SMALLEST_SCALE = 0.001
+"""Smaller intensity scales are raised to this (specification E 5.6)."""
 
 
 @dataclass
@@ -52,7 +58,8 @@ class BatchImages:
     ctf, scoring_ctf
         real device arrays, (n, n_list); C, and C or 1 while references are not CTF-corrected.
     scale
-        float64, (n,); group scale q, 1 without scale correction.
+        float64, (n,); group scale q (1 without scale correction) times the amplitude of the
+        images relative to the references.
     scale_d
         The same on the device.
     spectrum
@@ -127,10 +134,15 @@ class ImagePreparation:
         Pixel list at the size s_g.
     scoring_size
         Size whose whole window the cross-correlation normalises by.
-    noise_ps
-        float64, (N/2+1,); sigma2 of this group, for the noise fill.
+    noise
+        float64, (N/2+1,); sigma2 of these images by model shell, for the noise fill.
     n_images_expected
         Images that the run will transform in all, for the choice of the FFT library.
+
+    Attributes
+    ----------
+    transfer
+        CTF and other corrections of this group's images.
     """
 
     def __init__(
@@ -140,7 +152,7 @@ class ImagePreparation:
         geometry: ImageGeometry,
         pixels: PixelList,
         scoring_size: int,
-        noise_ps: NDArray[np.float64],
+        noise: NDArray[np.float64],
         n_images_expected: int,
     ) -> None:
         self._n_expected = n_images_expected
@@ -148,9 +160,11 @@ class ImagePreparation:
         self._settings = settings
         self._geometry = geometry
         self._pixels = pixels
-        self._noise_ps = noise_ps
         optics = geometry.optics
         self._box = optics.box_px
+        self._noise_fill = NoiseFill(
+            self._box, geometry.remap, settings.sigma2_fudge * noise, settings.random_seed
+        )
         radius = settings.particle_diameter_angst / (2.0 * optics.pixel_size_angst)
         outside = background_weights(self._box, radius, settings.width_mask_edge_px, ndim=2)
         real = session.real
@@ -167,36 +181,18 @@ class ImagePreparation:
         self._shell_pixel_d = session.to_device(pixel)
         self._n_lists = len(start) - 1
         self._kxy_d = session.to_device(pixels.kxy()[: pixels.n])
-        self._factor_d = session.to_device(self._aberrations(), session.complex)
-        self._uv = self._frequencies()
-        self._uv_d = session.to_device(self._uv, real)
-        even = even_zernike_phase(self._uv[:, 0], self._uv[:, 1], optics.even_zernike)
-        self._even_d = session.to_device(np.broadcast_to(even, (pixels.n,)), real)
-        self._ones_d: Array | None = None
-
-    def _frequencies(self) -> NDArray[np.float64]:
-        """Spatial frequencies (u, v) of the pixels, 1/Å, (n, 2) (specification E 2.9)."""
-        optics = self._geometry.optics
-        k = np.stack([self._pixels.kx, self._pixels.ky], axis=-1).astype(np.float64)
-        return np.asarray(k @ optics.mag_matrix.T / (self._box * optics.pixel_size_angst))
-
-    def _aberrations(self) -> NDArray[np.complex128]:
-        """Phase that undoes the antisymmetric aberrations (specification E 2.10)."""
-        optics = self._geometry.optics
-        uv = self._frequencies()
-        phase = antisymmetric_phase(
-            uv[:, 0],
-            uv[:, 1],
-            optics.odd_zernike,
-            optics.beam_tilt_x_mrad,
-            optics.beam_tilt_y_mrad,
-            optics.voltage_kv,
-            optics.spherical_aberration_mm,
-        )
-        return np.asarray(np.exp(-1j * np.broadcast_to(phase, (self._pixels.n,))))
+        self.transfer = ImageTransfer(session, settings.ctf, geometry, pixels)
+        self._factor_d = session.to_device(self.transfer.phase_factors(), session.complex)
+        self._response_d: Array | None = None
+        if geometry.response is not None:
+            self._response_d = session.to_device(self.transfer.response_factors().ravel(), real)
 
     def prepare(
-        self, ids: NDArray[np.int64], images: NDArray[np.float32], table: ParticleTable
+        self,
+        ids: NDArray[np.int64],
+        images: NDArray[np.float32],
+        table: ParticleTable,
+        reconstruct_images: NDArray[np.float32] | None = None,
     ) -> BatchImages:
         """Bring a batch to the device.
 
@@ -208,27 +204,37 @@ class ImagePreparation:
             float32, (n, box, box) as [y, x]; real space, as read.
         table
             Particles with their current offsets and norm corrections.
+        reconstruct_images
+            Back-projected in place of ``images`` (specification E 2.2).
         """
         session, settings = self._session, self._settings
         pixel_size = self._geometry.optics.pixel_size_angst
         origin = np.stack([table.origin_x_angst[ids], table.origin_y_angst[ids]], axis=-1)
         offset = integer_offsets(origin, pixel_size)
         shifted = self._shifted(ids, images, table, offset)
-        unmasked = self._window(self._transform(shifted), len(ids))
+        unmasked = self._window(
+            self._transform(
+                shifted
+                if reconstruct_images is None
+                else self._shifted(ids, reconstruct_images, table, offset)
+            ),
+            len(ids),
+        )
         transforms = self._transform(self._masked(ids, shifted))
         image_ft = self._window(transforms, len(ids))
         spectrum = self._spectrum(transforms, len(ids))
-        ctf = self.contrast_transfer(ids, table)
+        ctf = self.transfer.contrast_transfer(ids, table)
         corrected = settings.ctf.references_corrected or not settings.ctf.correct
         scale = np.ones(len(ids))
         if settings.do_scale_correction:
-            scale = np.maximum(settings.scale_correction[table.scale_group[ids]], 0.001)
+            scale = np.maximum(settings.scale_correction[table.scale_group[ids]], SMALLEST_SCALE)
+        scale *= self._geometry.amplitude
         return BatchImages(
             ids=ids,
             image_ft=image_ft,
             unmasked_ft=unmasked,
             ctf=ctf,
-            scoring_ctf=ctf if corrected else self._ones(len(ids)),
+            scoring_ctf=ctf if corrected else self.transfer.ones(len(ids)),
             scale=scale,
             scale_d=session.to_device(scale, session.real),
             spectrum=spectrum[:, :-1],
@@ -238,10 +244,16 @@ class ImagePreparation:
         )
 
     def _transform(self, images: Array) -> Array:
-        """Half-transforms of a batch, divided by box^2."""
+        """Half-transforms of a batch, divided by box^2, at the mean detector response."""
         if self._fft is None:
             self._fft = BatchFFT2D(self._session, self._box, n_images_expected=self._n_expected)
-        return self._fft(images)
+        transforms = self._fft(images)
+        if self._response_d is not None:
+            n_pixels, n = self._box * (self._box // 2 + 1), images.shape[0]
+            self._session.kernel("expectation/scale_transforms")(
+                (n_pixels, n), None, transforms, self._response_d, n_pixels, n
+            )
+        return transforms
 
     def _prior_offsets(self, ids: NDArray[np.int64], table: ParticleTable) -> NDArray[np.float64]:
         prior = np.stack([table.origin_x_prior_angst[ids], table.origin_y_prior_angst[ids]], -1)
@@ -281,29 +293,12 @@ class ImagePreparation:
                 (n * wg,), (wg,), images, self._outside_d, n_pixels, fill
             )
         else:
-            fill = session.to_device(self._noise_images(ids), session.real)
+            fill = session.to_device(self._noise_fill.images(ids), session.real)
         out = session.empty(images.shape, session.real)
         session.kernel("expectation/soft_mask", noise_fill=not zero_mask)(
             (n_pixels, n), None, images, self._outside_d, fill, n, n_pixels, out
         )
         return out
-
-    def _noise_images(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Noise of the current spectrum; a particle gets the same pattern in every iteration."""
-        settings, n = self._settings, self._box
-        shells = half_transform_shells(n)
-        # model shell i fills image shell rnd(rho i); shells that none maps to stay empty
-        by_image_shell = np.zeros(int(shells.max()) + 1)
-        targets = round_half_away(self._geometry.remap * np.arange(len(self._noise_ps)))
-        kept = targets < len(by_image_shell)
-        by_image_shell[targets[kept]] = self._noise_ps[kept]
-        deviation = np.sqrt(settings.sigma2_fudge * by_image_shell)[shells]
-        noise = np.empty((len(ids), n, n))
-        for place, particle in enumerate(ids):
-            rng = np.random.Generator(np.random.Philox(key=[settings.random_seed, int(particle)]))
-            values = rng.standard_normal((2, *deviation.shape)) * deviation
-            noise[place] = inverse_2d(values[0] + 1j * values[1])
-        return noise
 
     def _window(self, transforms: Array, n: int) -> Array:
         session, n_list = self._session, self._pixels.n
@@ -329,56 +324,14 @@ class ImagePreparation:
         )
         return np.asarray(session.to_host(out), dtype=np.float64)
 
-    def _ones(self, n: int) -> Array:
-        if self._ones_d is None or self._ones_d.shape[0] < n:
-            ones = np.ones((n, self._pixels.n))
-            self._ones_d = self._session.to_device(ones, self._session.real)
-        return self._ones_d
-
-    def contrast_transfer(self, ids: NDArray[np.int64], table: ParticleTable) -> Array:
-        """CTF of particles at the listed pixels, real (n, n_list); ones without ``--ctf``."""
-        rules, optics = self._settings.ctf, self._geometry.optics
-        session, n = self._session, len(ids)
-        if not rules.correct:
-            return self._ones(n)
-        voltage = optics.voltage_kv
-        wavelength = float(electron_wavelength_angst(voltage))
-        cs_angst = 1e7 * optics.spherical_aberration_mm
-        contrast = float(optics.amplitude_contrast or 0.0)
-        angle = np.deg2rad(table.defocus_angle_deg[ids])
-        parameters = np.zeros((n, 8))
-        parameters[:, 0] = table.defocus_u_angst[ids]
-        parameters[:, 1] = table.defocus_v_angst[ids]
-        parameters[:, 2] = np.cos(angle)
-        parameters[:, 3] = np.sin(angle)
-        parameters[:, 4] = np.deg2rad(table.phase_shift_deg[ids]) + np.arcsin(contrast)
-        parameters[:, 5] = table.ctf_bfactor[ids]
-        parameters[:, 6] = table.ctf_scalefactor[ids]
-        out = session.empty((n, self._pixels.n), session.real)
-        kernel = session.kernel(
-            "expectation/contrast_transfer",
-            intact_first_peak=rules.intact_first_peak,
-            phase_flipped=rules.phase_flipped,
-            only_flip_phases=rules.only_flip_phases,
-            squared=bool(optics.ctf_premultiplied),
-        )
-        kernel(
-            (self._pixels.n, n),
-            None,
-            session.to_device(parameters, session.real),
-            self._uv_d,
-            self._even_d,
-            float(np.pi * wavelength),
-            float(np.pi / 2 * cs_angst * wavelength**3),
-            n,
-            self._pixels.n,
-            out,
-        )
-        return out
-
 
 def memory_per_image(box: int, n_list: int, real_bytes: int) -> int:
     """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels."""
     pixels = box * box
     transforms = 2 * box * (box // 2 + 1) * 2 * real_bytes
     return 4 * pixels + 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes
+
+
+def memory_of_part(n_list: int, real_bytes: int) -> int:
+    """Bytes on the device for one image of a part: its own copies, factors and sums by pixel."""
+    return (6 + 3 + 4) * n_list * real_bytes

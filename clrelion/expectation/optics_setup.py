@@ -14,6 +14,7 @@ from clrelion.expectation.projections import Projector
 from clrelion.expectation.scoring import TranslationRamps
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.store import GroupWeights
+from clrelion.fourier.shells import pixels_per_shell
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
@@ -69,7 +70,8 @@ class OpticsSetup:
     preparation
         getImg.
     sigma_weight
-        float64; 1/sigma2 of the fine scoring list, whatever the iteration compares with.
+        float64; 1/sigma2 of the fine scoring list, whatever the iteration compares with, for
+        differences in the model's units.
     """
 
     def __init__(
@@ -86,14 +88,20 @@ class OpticsSetup:
         self.geometry = geometry
         self._session = session
         self._settings = settings
-        self._noise = settings.sigma2_noise[group]
+        self._noise = geometry.image_noise(settings.sigma2_noise[group])
 
-        def pixel_list(size: int) -> PixelList:
+        def pixel_list(size: int, completes_shells: bool = False) -> PixelList:
             return make_pixel_list(
-                geometry, size, settings.r_max, projector_padding, settings.padding_factor
+                geometry,
+                size,
+                settings.r_max,
+                projector_padding,
+                settings.padding_factor,
+                completes_shells,
             )
 
-        self.pixels = pixel_list(geometry.image_size)
+        # the mean CTF^2 of premultiplied images is over whole shells
+        self.pixels = pixel_list(geometry.image_size, geometry.optics.ctf_premultiplied)
         self.pixel_xy = projector.pixel_table(self.pixels)
         self.fine_is_full = not settings.score_at_coarse_size
         single_pass = settings.oversampling == 0 and self.fine_is_full
@@ -123,19 +131,21 @@ class OpticsSetup:
             self._noise,
             n_images_expected,
         )
-        self.sigma_weight = self._inverse_sigma2(fine_pixels, with_origin=False)[
-            : fine_pixels.n_projected
-        ]
+        self.sigma_weight = (
+            geometry.amplitude**2
+            * self._inverse_sigma2(fine_pixels, with_origin=False)[: fine_pixels.n_projected]
+        )
         self._constant = self._log_noise_sum()
 
     def _inverse_sigma2(self, pixels: PixelList, with_origin: bool) -> NDArray[np.float64]:
         """Compute w = 1/(sigma2_fudge sigma2) of the pixels (specification E 5.3, 5.6)."""
         settings = self._settings
+        used = np.arange(pixels.n) < pixels.n_used
         if with_origin and not settings.do_map:
-            return np.ones(pixels.n)
+            return used.astype(np.float64)
         shells = pixels.shells_of_model(self.geometry.remap, len(self._noise))
         sigma2 = settings.sigma2_fudge * self._noise[shells]
-        usable = (shells >= 0) & (sigma2 > 0)
+        usable = used & (shells >= 0) & (sigma2 > 0)
         if not with_origin:
             usable &= pixels.shell > 0
         inverse: NDArray[np.float64] = np.divide(1.0, sigma2, out=np.zeros(pixels.n), where=usable)
@@ -162,9 +172,9 @@ class OpticsSetup:
 
     def _shell_weights(self, n_shells: int) -> NDArray[np.float64]:
         """1/sigma2 by image shell, 0 at the origin and where the model has no shell."""
-        shells = np.arange(n_shells)
-        model = np.floor(shells / self.geometry.remap + 0.5).astype(np.int64)
-        inside = (shells > 0) & (model < len(self._noise))
+        model = self.geometry.model_shells(n_shells)
+        inside = model < len(self._noise)
+        inside[0] = False
         sigma2 = np.zeros(n_shells)
         sigma2[inside] = self._settings.sigma2_fudge * self._noise[model[inside]]
         inverse: NDArray[np.float64] = np.divide(
@@ -175,17 +185,10 @@ class OpticsSetup:
     def _log_noise_sum(self) -> float:
         """Sum over the pixels of the image window of ln(2 pi sigma2) (specification E 5.6)."""
         weights = self._shell_weights(self.geometry.image_size // 2 + 1)
-        half = self.geometry.image_size // 2
-        ky, kx = np.mgrid[-half + 1 : half + 1, 0 : half + 1]
-        distinct = (kx > 0) | (ky >= 0)
-        shell = np.floor(np.hypot(kx, ky)[distinct] + 0.5).astype(np.int64)
-        counts = np.bincount(shell[shell <= half], minlength=half + 1)
+        counts = pixels_per_shell(self.geometry.image_size)
         used = weights > 0
-        return float(
-            (
-                counts[used] * np.log(2.0 * np.pi / (weights[used] * self._settings.sigma2_fudge))
-            ).sum()
-        )
+        sigma2 = 1.0 / (weights[used] * self._settings.sigma2_fudge)
+        return float(counts[used] @ np.log(2.0 * np.pi * sigma2))
 
     def log_likelihoods(
         self,

@@ -38,6 +38,8 @@ class PixelList:
         pf M (x, y) / rho (specification E 1.6, 1.7).
     n_projected
         The first pixels, which lie within the references' sphere.
+    n_used
+        The first pixels, which are projected or back-projected; others only complete the shells.
     multiplicity
         float64, (n,); how often the pixel stands in the half-transform of size e.
     """
@@ -49,6 +51,7 @@ class PixelList:
     projected_xy: NDArray[np.float64]
     backprojected_xy: NDArray[np.float64]
     n_projected: int
+    n_used: int
     multiplicity: NDArray[np.float64]
 
     @property
@@ -98,6 +101,7 @@ def make_pixel_list(
     r_max: int,
     projector_padding: float,
     backprojector_padding: float,
+    completes_shells: bool = False,
 ) -> PixelList:
     """List the pixels of images of one optics group at one size.
 
@@ -113,6 +117,8 @@ def make_pixel_list(
         N_p / N of the references.
     backprojector_padding
         p of the command line (specification E F.2).
+    completes_shells
+        Also list, at the end, the pixels of shells up to e/2 that no reference reaches.
 
     Notes
     -----
@@ -137,7 +143,10 @@ def make_pixel_list(
         length2 * backprojector_padding**2
         <= round_half_away_int(r_max * backprojector_padding) ** 2
     )
-    order = np.concatenate([np.flatnonzero(projected), np.flatnonzero(backprojected & ~projected)])
+    kinds = [projected, backprojected & ~projected]
+    if completes_shells:
+        kinds.append(in_band & ~projected & ~backprojected)
+    order = np.concatenate([np.flatnonzero(kind) for kind in kinds])
     twice = (kx == 0) & (ky > 0) & (ky < half)
     return PixelList(
         size=size,
@@ -147,6 +156,7 @@ def make_pixel_list(
         projected_xy=projector_padding * xy[order],
         backprojected_xy=backprojector_padding * xy[order],
         n_projected=int(projected.sum()),
+        n_used=int((projected | backprojected).sum()),
         multiplicity=np.where(twice, 2.0, 1.0)[order],
     )
 

@@ -15,7 +15,7 @@ from clrelion.device.memory import BufferNeed, MemoryBudget, Plan, format_bytes,
 from clrelion.expectation.images import memory_per_image
 from clrelion.expectation.projections import panel_width
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.store import number_of_workers
+from clrelion.expectation.volumes import number_of_workers
 from clrelion.maximization.sums import centred_shape
 
 if TYPE_CHECKING:

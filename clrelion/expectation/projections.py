@@ -59,8 +59,19 @@ class Projector:
         self.n_classes = len(references)
 
     def pixel_table(self, pixels: PixelList) -> Array:
-        """Upload where the pixels of a list lie in the references, real (n_padded, 2)."""
-        return self._session.to_device(pixels.padded(pixels.projected_xy), self._session.real)
+        """Upload where the pixels of a list lie in the references.
+
+        Returns
+        -------
+        Array
+            real, (n_padded, 2), or (2, n_padded) for the vector kernels of CPUs.
+        """
+        table = pixels.padded(pixels.projected_xy)
+        # pixels that are not projected may lie outside the references
+        table[pixels.n_projected :] = 0
+        if self._session.is_cpu:
+            table = np.ascontiguousarray(table.T)
+        return self._session.to_device(table, self._session.real)
 
     def grid_panels(
         self,
@@ -96,9 +107,17 @@ class Projector:
         n_padded = pixels.n_padded
         projections = session.empty((n_panels, 2 * n_padded, width), session.real)
         powers = session.empty((n_panels, n_padded, width), session.real)
-        session.kernel("expectation/project_grid", panel=width)(
-            (n_columns, n_padded),
-            None,
+        if session.is_cpu:
+            kernel = session.kernel("expectation/project_grid_vector", panel=width)
+            size: tuple[int, ...] = (n_panels,)
+            local: tuple[int, ...] | None = (1,)
+            last = n_panels
+        else:
+            kernel = session.kernel("expectation/project_grid", panel=width)
+            size, local, last = (n_columns, n_padded), None, n_columns
+        kernel(
+            size,
+            local,
             self._references_d,
             self.edge,
             self.nx,
@@ -112,7 +131,7 @@ class Projector:
             pixel_xy,
             pixels.n_projected,
             n_padded,
-            n_columns,
+            last,
             projections,
             powers,
         )
@@ -134,9 +153,16 @@ class Projector:
         out = session.empty((n_rows, 2, pixels.n_padded), session.real)
         if n_rows == 0:
             return out
-        session.kernel("expectation/project_rows")(
-            (pixels.n_padded, n_rows),
-            None,
+        if session.is_cpu:
+            kernel = session.kernel("expectation/project_rows_vector")
+            size: tuple[int, ...] = (n_rows,)
+            local: tuple[int, ...] | None = (1,)
+        else:
+            kernel = session.kernel("expectation/project_rows")
+            size, local = (pixels.n_padded, n_rows), None
+        kernel(
+            size,
+            local,
             self._references_d,
             self.edge,
             self.nx,

@@ -20,7 +20,6 @@ from clrelion.fourier.shells import (
     shell_sums,
     squared_radius_shells,
 )
-from clrelion.fourier.transforms import WORKERS
 
 __all__ = ["ReferenceTransform", "reference_transform"]
 
@@ -63,7 +62,7 @@ def reference_transform(
     *,
     first_shell: int = -1,
     precision: Literal["single", "double"] = "double",
-    workers: int = WORKERS,
+    workers: int | None = None,
 ) -> ReferenceTransform:
     """Prepare a map for projection.
 
@@ -81,7 +80,7 @@ def reference_transform(
     precision
         of the transform and of ``data``; the spectrum is summed in double precision.
     workers
-        threads.
+        threads; None: see `clrelion.fourier.transforms.set_workers`.
 
     Returns
     -------

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import BackprojectionSums, ParameterSums
 
-__all__ = ["ExpectationResult", "ParticleResults"]
+__all__ = ["NOT_FINITE", "ExpectationResult", "ParticleResults"]
+
+NOT_FINITE = "NaN or infinite pixels"
+"""Reason to leave a particle out for the whole run."""
 
 
 @dataclass

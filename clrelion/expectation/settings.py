@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.reference import ReferenceTransform
+from clrelion.fourier.shells import pixels_per_shell, round_half_away
 from clrelion.io.particle_table import OpticsGroup
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
@@ -28,12 +30,61 @@ class ImageGeometry:
         rho_g, image shells per model shell (specification E 0), evaluated literally in double.
     image_size, coarse_size
         s_g and c_g, px, even (specification E 3.8).
+    response
+        Brings the images to the mean response of all detectors; None if there is only one.
+
+    Notes
+    -----
+    A transform is divided by the number of its pixels, so that the same particle with the same grey
+    values has coefficients in inverse proportion to the area of its box.  Images and residuals stay
+    in units of their own; the references are multiplied by `amplitude`, and noise spectra, which
+    are kept for the area of the model's box, are divided by rho^2 (specification E Q9).
     """
 
     optics: OpticsGroup
     remap: float
     image_size: int
     coarse_size: int
+    response: DetectorResponse | None = None
+
+    @property
+    def amplitude(self) -> float:
+        """Coefficients of these images relative to the model's: 1/rho^2."""
+        return 1.0 / self.remap**2
+
+    def model_shells(self, n_image_shells: int) -> NDArray[np.int64]:
+        """Model shell of image shells 0, 1 .. (specification E 1.8)."""
+        return round_half_away(np.arange(n_image_shells) / self.remap)
+
+    def image_noise(self, sigma2_noise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Noise spectrum in units of these images, from that of the model's box."""
+        return sigma2_noise / self.remap**2
+
+    def to_model_shells(
+        self, of_image_shells: NDArray[np.float64], n_model_shells: int
+    ) -> NDArray[np.float64]:
+        """Add up values of image shells as if the model's shells had been sampled.
+
+        Parameters
+        ----------
+        of_image_shells
+            float64, (n_image_shells,); sums over the pixels of each image shell.
+        n_model_shells
+            N/2+1.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, (n_model_shells,); mean over the image pixels that fall on each model shell,
+            times the pixels that an N x N transform has there; 0 where none falls.
+        """
+        shells = self.model_shells(len(of_image_shells))
+        inside = shells < n_model_shells
+        n_pixels = pixels_per_shell(self.optics.box_px)[: len(shells)]
+        sums = np.bincount(shells[inside], of_image_shells[inside], minlength=n_model_shells)
+        counts = np.bincount(shells[inside], n_pixels[inside], minlength=n_model_shells)
+        share = pixels_per_shell(2 * (n_model_shells - 1)) / np.maximum(counts, 1)
+        return np.asarray(sums * share)
 
 
 @dataclass(frozen=True)

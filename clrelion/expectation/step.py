@@ -22,7 +22,7 @@ from clrelion.expectation.projections import Projector
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.store import BackprojectionVolumes
+from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
 from clrelion.particles.loader import BatchLoader, ParticleImages, PrereadImages
 
@@ -52,6 +52,8 @@ class ExpectationStep:
         Memory that may be used.
     on_plan
         Called with the text of each plan before it is used.
+    reconstruct_images
+        Source of other images for back-projection (specification E 2.2), or None.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ExpectationStep:
         images: ParticleImages | PrereadImages,
         budget: MemoryBudget,
         on_plan: Callable[[list[str]], None] = lambda _: None,
+        reconstruct_images: ParticleImages | None = None,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -69,6 +72,7 @@ class ExpectationStep:
         self._images = images
         self._budget = budget
         self._on_plan = on_plan
+        self._reconstruct_images = reconstruct_images
 
     def run(
         self,
@@ -111,7 +115,13 @@ class ExpectationStep:
             work = BatchWork(
                 session, settings, self._table, setup, plan, projector, tables, volumes, accumulator
             )
-            loader = BatchLoader(self._table, members, plan.batch.batch_size, self._images)
+            loader = BatchLoader(
+                self._table,
+                members,
+                plan.batch.batch_size,
+                self._images,
+                self._reconstruct_images,
+            )
             for host_batch in loader:
                 work.process(host_batch)
                 progress(len(host_batch.ids) + len(host_batch.bad_ids))

@@ -18,67 +18,14 @@ from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import TranslationRamps
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
-from clrelion.fourier.shells import round_half_away
-from clrelion.maximization.sums import BackprojectionSums, centred_shape
+from clrelion.expectation.volumes import BackprojectionVolumes
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["BackprojectionVolumes", "GroupWeights", "StoredSums", "store_samples"]
-
-_MAX_WORKER_BYTES = 512 * 10**6
-"""Volumes of the workers of a CPU together; beyond this the workers become fewer."""
-
-
-class BackprojectionVolumes:
-    """Back-projection sums of all classes on the device, as (re, im, weight, 0).
-
-    On CPUs each worker has volumes of its own, so that no atomics are needed and the sums have a
-    fixed order; on other devices there is one set and atomic additions.
-    """
-
-    def __init__(self, session: DeviceSession, settings: ExpectationSettings) -> None:
-        self._session = session
-        self._settings = settings
-        self.shape = centred_shape(settings.padding_factor, settings.r_max)
-        self.n_workers = number_of_workers(session, settings)
-        n_volumes = max(1, self.n_workers) * settings.n_classes
-        self.values = session.zeros((n_volumes, *self.shape, 4), session.real)
-
-    @property
-    def edge(self) -> int:
-        """M."""
-        return self.shape[0]
-
-    def to_host(self) -> list[BackprojectionSums]:
-        """Sums of each class on the host; the workers' volumes are added up."""
-        settings = self._settings
-        host = self._session.to_host(self.values)
-        host = host.reshape(max(1, self.n_workers), settings.n_classes, *self.shape, 4)
-        total = host[0]
-        for worker in range(1, len(host)):
-            total += host[worker]
-        return [
-            BackprojectionSums(
-                np.ascontiguousarray(volume[..., :2]).view(self._session.complex)[..., 0],
-                np.ascontiguousarray(volume[..., 2]),
-                settings.padding_factor,
-                settings.r_max,
-                settings.ori_size,
-            )
-            for volume in total
-        ]
-
-
-def number_of_workers(session: DeviceSession, settings: ExpectationSettings) -> int:
-    """Volumes to keep on a CPU, one a compute unit if they fit; 0: shared volume with atomics."""
-    if not session.is_cpu:
-        return 0
-    shape = centred_shape(settings.padding_factor, settings.r_max)
-    bytes_each = 4 * np.dtype(session.real).itemsize * int(np.prod(shape)) * settings.n_classes
-    return max(1, min(session.n_compute_units, _MAX_WORKER_BYTES // bytes_each))
+__all__ = ["GroupWeights", "StoreJob", "StoredSums", "prepare_store"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +55,7 @@ class GroupWeights:
         scale_shell_dvp: float,
     ) -> GroupWeights:
         """Make the weights; shells with data_vs_prior above ``scale_shell_dvp`` count for scale."""
-        model_shell = round_half_away(np.arange(pixels.n_shells) / geometry.remap)
+        model_shell = geometry.model_shells(pixels.n_shells)
         inside = model_shell < settings.data_vs_prior.shape[1]
         mask = np.zeros((settings.n_classes, pixels.n_shells), dtype=np.uint8)
         mask[:, inside] = settings.data_vs_prior[:, model_shell[inside]] > scale_shell_dvp
@@ -197,7 +144,64 @@ def _keep_rows(
     return _KeptRows(kept, row_sum[kept], start_d, trans, omega), row_sum
 
 
-def store_samples(
+@dataclass(frozen=True)
+class StoreJob:
+    """The sums of a part of a batch with all their buffers in place.
+
+    Nothing is allocated on the device any more once the volumes begin to change: memory that runs
+    out must not leave half a part in them.
+    """
+
+    session: DeviceSession
+    volumes: BackprojectionVolumes
+    arguments: tuple[object, ...]
+    first_image: Array
+    pixel_sums: Array
+    shell_start: Array
+    shell_order: Array
+    shell_sums: Array
+    row_sum: NDArray[np.float64]
+
+    def run(self) -> StoredSums:
+        """Add the part to the volumes; return its sums by image and shell."""
+        session, volumes = self.session, self.volumes
+        n, n_list = self.pixel_sums.shape[:2]
+        if volumes.n_workers:
+            session.kernel("expectation/weighted_sums_workers")(
+                (volumes.n_workers,),
+                (1,),
+                *self.arguments,
+                self.first_image,
+                volumes.values,
+                self.pixel_sums,
+            )
+        else:
+            session.kernel("expectation/weighted_sums", atomic_scatter=True)(
+                (n_list, n), None, *self.arguments, n, volumes.values, self.pixel_sums
+            )
+        n_shells = self.shell_sums.shape[1]
+        session.kernel("expectation/shell_sums")(
+            (n_shells, n),
+            None,
+            self.pixel_sums,
+            self.shell_start,
+            self.shell_order,
+            n_list,
+            n_shells,
+            n,
+            self.shell_sums,
+        )
+        shell = np.asarray(session.to_host(self.shell_sums), dtype=np.float64)
+        return StoredSums(
+            power=shell[..., 0],
+            cross=shell[..., 1],
+            scale_power=shell[..., 2].sum(axis=1),
+            scale_cross=shell[..., 3].sum(axis=1),
+            row_sum=self.row_sum,
+        )
+
+
+def prepare_store(
     session: DeviceSession,
     settings: ExpectationSettings,
     batch: BatchImages,
@@ -208,8 +212,8 @@ def store_samples(
     weights: GroupWeights,
     ramps: TranslationRamps,
     volumes: BackprojectionVolumes,
-) -> StoredSums:
-    """Add a part of a batch to the volumes; return its sums by image and shell.
+) -> StoreJob:
+    """Get ready to add a part of a batch to the volumes, which stay as they are.
 
     Parameters
     ----------
@@ -219,68 +223,74 @@ def store_samples(
         The batch's pixel list (size s_g).
     ramps
         Phase ramps of the fine translations at size s_g.
+
+    Raises
+    ------
+    DeviceMemoryError
+        The part does not fit.
     """
-    real, n = session.real, batch.n
+    n = batch.n
     kept, row_sum = _keep_rows(session, samples, rows, settings.n_child_translations)
     image_of_row = np.repeat(samples.blocks.image, rows.per_block)[kept.row]
     row_start = np.searchsorted(image_of_row, np.arange(n + 1))
     compared, data, weight = _pixel_factors(session, batch, weights)
-    pixel_sums = session.empty((n, pixels.n, 4), real)
     arguments = (
-        batch.image_ft,
-        batch.unmasked_ft,
-        compared,
-        data,
-        weight,
-        rows.projections,
+        *(batch.image_ft, batch.unmasked_ft, compared, data, weight, rows.projections),
         session.to_device(row_start, np.int32),
-        session.to_device(rows.classes[kept.row], np.int32),
-        session.to_device(rows.frame[kept.row], np.int32),
-        session.to_device(rows.psi[kept.row], np.int32),
-        session.to_device(rows.projection[kept.row], np.int32),
-        session.to_device(kept.row_sum, real),
-        kept.entry_start,
-        kept.entry_trans,
-        kept.entry_omega,
+        *_kept_row_arrays(session, rows, kept),
+        *_pixel_arguments(session, pixels, weights, ramps, volumes.n_workers > 0),
+        *(tables.fine_frames, tables.fine_psis, pixels.n, pixels.n_padded),
+        *(volumes.edge, volumes.shape[2], volumes.edge // 2, settings.n_classes),
+    )
+    order = np.argsort(pixels.shell, kind="stable")
+    counts = np.bincount(pixels.shell, minlength=pixels.n_shells)
+    return StoreJob(
+        session=session,
+        volumes=volumes,
+        arguments=arguments,
+        first_image=session.to_device(_shares(row_start, max(1, volumes.n_workers)), np.int32),
+        pixel_sums=session.empty((n, pixels.n, 4), session.real),
+        shell_start=session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32),
+        shell_order=session.to_device(order, np.int32),
+        shell_sums=session.empty((n, pixels.n_shells, 4), session.real),
+        row_sum=row_sum,
+    )
+
+
+def _pixel_arguments(
+    session: DeviceSession,
+    pixels: PixelList,
+    weights: GroupWeights,
+    ramps: TranslationRamps,
+    for_workers: bool,
+) -> tuple[object, ...]:
+    """Arguments that describe the pixels and the phases of the translations."""
+    real, mask = session.real, (weights.scale_mask, pixels.n_shells)
+    if for_workers:
+        plane = np.ascontiguousarray(pixels.padded(pixels.backprojected_xy).T)
+        shell = session.to_device(pixels.padded(pixels.shell), np.int32)
+        return shell, session.to_device(plane, real), *mask, ramps.phases(session, pixels)
+    return (
         session.to_device(pixels.kxy()),
         session.to_device(pixels.shell),
         session.to_device(pixels.backprojected_xy, real),
-        weights.scale_mask,
-        pixels.n_shells,
-        ramps.x,
-        ramps.y,
-        ramps.half + 1,
-        ramps.half,
-        tables.fine_frames,
-        tables.fine_psis,
-        pixels.n,
-        pixels.n_padded,
-        volumes.edge,
-        volumes.shape[2],
-        volumes.edge // 2,
-        settings.n_classes,
+        *mask,
+        *(ramps.x, ramps.y, ramps.half + 1, ramps.half),
     )
-    if volumes.n_workers:
-        first = _shares(row_start, volumes.n_workers)
-        session.kernel("expectation/weighted_sums_workers", atomic_scatter=False)(
-            (volumes.n_workers,),
-            (1,),
-            *arguments,
-            session.to_device(first, np.int32),
-            volumes.values,
-            pixel_sums,
-        )
-    else:
-        session.kernel("expectation/weighted_sums", atomic_scatter=True)(
-            (pixels.n, n), None, *arguments, n, volumes.values, pixel_sums
-        )
-    shell = _shell_sums(session, pixels, pixel_sums, n)
-    return StoredSums(
-        power=shell[..., 0],
-        cross=shell[..., 1],
-        scale_power=shell[..., 2].sum(axis=1),
-        scale_cross=shell[..., 3].sum(axis=1),
-        row_sum=row_sum,
+
+
+def _kept_row_arrays(session: DeviceSession, rows: FineRows, kept: _KeptRows) -> tuple[Array, ...]:
+    """Arguments of the kernel that describe the rows and their translations."""
+    row = kept.row
+    return (
+        *(
+            session.to_device(of_row[row], np.int32)
+            for of_row in (rows.classes, rows.frame, rows.psi, rows.projection)
+        ),
+        session.to_device(kept.row_sum, session.real),
+        kept.entry_start,
+        kept.entry_trans,
+        kept.entry_omega,
     )
 
 
@@ -311,24 +321,3 @@ def _shares(row_start: NDArray[np.int64], n_workers: int) -> NDArray[np.int64]:
     goal = row_start[-1] * np.arange(1, n_workers) / n_workers
     inner = np.searchsorted(row_start, goal, side="left")
     return np.concatenate([[0], inner, [len(row_start) - 1]])
-
-
-def _shell_sums(
-    session: DeviceSession, pixels: PixelList, pixel_sums: Array, n: int
-) -> NDArray[np.float64]:
-    order = np.argsort(pixels.shell, kind="stable")
-    counts = np.bincount(pixels.shell, minlength=pixels.n_shells)
-    start = np.concatenate([[0], np.cumsum(counts)])
-    out = session.empty((n, pixels.n_shells, 4), session.real)
-    session.kernel("expectation/shell_sums")(
-        (pixels.n_shells, n),
-        None,
-        pixel_sums,
-        session.to_device(start, np.int32),
-        session.to_device(order, np.int32),
-        pixels.n,
-        pixels.n_shells,
-        n,
-        out,
-    )
-    return np.asarray(session.to_host(out), dtype=np.float64)

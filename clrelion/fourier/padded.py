@@ -16,7 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from clrelion.fourier.shells import round_half_away_int
-from clrelion.fourier.transforms import WORKERS
+from clrelion.fourier.transforms import workers_or_default
 
 __all__ = [
     "correct_gridding",
@@ -90,7 +90,7 @@ def correct_gridding(volume: NDArray[Any], padding_factor: float) -> None:
 
 
 def padded_forward(
-    volume: NDArray[Any], padded_size: int, padded_radius: int, workers: int = WORKERS
+    volume: NDArray[Any], padded_size: int, padded_radius: int, workers: int | None = None
 ) -> NDArray[Any]:
     """Transform a map as if zero-padded, keeping the sphere |q|^2 <= P^2.
 
@@ -103,7 +103,7 @@ def padded_forward(
     padded_radius
         P <= N_p/2, padded Fourier pixels.
     workers
-        threads.
+        threads; None: see `clrelion.fourier.transforms.set_workers`.
 
     Returns
     -------
@@ -112,6 +112,7 @@ def padded_forward(
     outside the sphere and at the frequencies -N_p/2, which a half transform does not hold
     (specification E F.6).
     """
+    workers = workers_or_default(workers)
     n, edge, columns = volume.shape[0], padded_radius + 1, padded_radius + 1
     lines = np.arange(-padded_radius, padded_radius + 1) % padded_size
     box = (np.arange(n) - n // 2) % padded_size
@@ -139,7 +140,7 @@ def padded_forward(
 
 
 def padded_inverse(
-    transform: NDArray[Any], padded_size: int, box: int, workers: int = WORKERS
+    transform: NDArray[Any], padded_size: int, box: int, workers: int | None = None
 ) -> NDArray[Any]:
     """Transform a centred half array into the central part of the padded real-space box.
 
@@ -153,13 +154,14 @@ def padded_inverse(
     box
         edge n <= N_p of the result, voxels.
     workers
-        threads.
+        threads; None: see `clrelion.fourier.transforms.set_workers`.
 
     Returns
     -------
     float32 or float64, (n, n, n); unscaled sum over coefficients, origin n//2.  The frequencies
     -N_p/2 are left out, as in a half transform of edge N_p (specification M 0.3, 2.3).
     """
+    workers = workers_or_default(workers)
     radius = transform.shape[2] - 2
     first = 1 if radius < padded_size // 2 else 2
     kept = slice(first, transform.shape[0] - 1)

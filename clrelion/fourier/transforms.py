@@ -6,6 +6,7 @@ the image; any leading axes are a batch.  float32 input gives complex64, anythin
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from clrelion.fourier.shells import fftw_frequencies
 
 __all__ = [
-    "WORKERS",
     "apply_shift",
     "centre_half_transform",
     "forward_2d",
@@ -25,18 +25,52 @@ __all__ = [
     "rescale_image",
     "rescale_map",
     "resize_half_transform",
+    "set_workers",
     "shift_phases",
     "window_map",
+    "workers_or_default",
 ]
-
-WORKERS = -1
-"""Threads of one scipy.fft call; -1 stands for all cores."""
 
 _SMALLEST_SHIFT = 1e-6
 """Shifts below this fraction of the box leave the transform untouched (specification E 1.10)."""
 
 
-def forward_2d(images: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
+class _Threads:
+    """Threads of one scipy.fft call where a caller names none; None: all cores of this process."""
+
+    default: int | None = None
+
+
+def set_workers(n_threads: int | None) -> None:
+    """Set how many threads a transform takes in this process unless its caller says otherwise.
+
+    Parameters
+    ----------
+    n_threads
+        at least 1; None for all cores that this process may use.
+
+    Raises
+    ------
+    ValueError
+        if there is less than one.
+    """
+    if n_threads is not None and n_threads < 1:
+        raise ValueError(f"n_threads = {n_threads}: transforms need at least one thread")
+    _Threads.default = n_threads
+
+
+def workers_or_default(workers: int | None = None) -> int:
+    """Resolve the threads of one transform: ``workers`` if given, else those of `set_workers`."""
+    if workers is not None:
+        return workers
+    if _Threads.default is not None:
+        return _Threads.default
+    if hasattr(os, "sched_getaffinity"):  # a batch system may have given fewer cores
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def forward_2d(images: NDArray[Any], workers: int | None = None) -> NDArray[Any]:
     """Transform real images, divided by the number of pixels.
 
     Parameters
@@ -44,7 +78,7 @@ def forward_2d(images: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
     images
         float32 or float64, (..., n, n); real space, as stored.
     workers
-        threads.
+        threads; None: see `set_workers`.
 
     Returns
     -------
@@ -54,18 +88,20 @@ def forward_2d(images: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
     -----
     Specification E 1.4; `centre_half_transform` moves the phase origin to n/2.
     """
-    result: NDArray[Any] = scipy.fft.rfft2(images, norm="forward", workers=workers)
+    threads = workers_or_default(workers)
+    result: NDArray[Any] = scipy.fft.rfft2(images, norm="forward", workers=threads)
     return result
 
 
-def inverse_2d(transforms: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
+def inverse_2d(transforms: NDArray[Any], workers: int | None = None) -> NDArray[Any]:
     """Transform half transforms (..., n, n//2+1) of even n back to images (..., n, n), unscaled."""
     n = transforms.shape[-2]
-    result: NDArray[Any] = scipy.fft.irfft2(transforms, s=(n, n), norm="forward", workers=workers)
+    threads = workers_or_default(workers)
+    result: NDArray[Any] = scipy.fft.irfft2(transforms, s=(n, n), norm="forward", workers=threads)
     return result
 
 
-def forward_3d(volumes: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
+def forward_3d(volumes: NDArray[Any], workers: int | None = None) -> NDArray[Any]:
     """Transform real volumes, divided by the number of voxels.
 
     Parameters
@@ -73,22 +109,24 @@ def forward_3d(volumes: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
     volumes
         float32 or float64, (..., n, n, n) as [z, y, x]; real space.
     workers
-        threads.
+        threads; None: see `set_workers`.
 
     Returns
     -------
     complex64 or complex128, (..., n, n, n//2+1); half transform, phase origin at voxel (0, 0, 0).
     """
     axes = (-3, -2, -1)
-    result: NDArray[Any] = scipy.fft.rfftn(volumes, axes=axes, norm="forward", workers=workers)
+    threads = workers_or_default(workers)
+    result: NDArray[Any] = scipy.fft.rfftn(volumes, axes=axes, norm="forward", workers=threads)
     return result
 
 
-def inverse_3d(transforms: NDArray[Any], workers: int = WORKERS) -> NDArray[Any]:
+def inverse_3d(transforms: NDArray[Any], workers: int | None = None) -> NDArray[Any]:
     """Transform half transforms (..., n, n, n//2+1) of even n back to volumes, unscaled."""
     n = transforms.shape[-2]
+    threads = workers_or_default(workers)
     result: NDArray[Any] = scipy.fft.irfftn(
-        transforms, s=(n, n, n), axes=(-3, -2, -1), norm="forward", workers=workers
+        transforms, s=(n, n, n), axes=(-3, -2, -1), norm="forward", workers=threads
     )
     return result
 
@@ -156,7 +194,7 @@ def resize_half_transform(transforms: NDArray[Any], new_size: int, ndim: int = 2
     return result
 
 
-def rescale_image(images: NDArray[Any], new_size: int, workers: int = WORKERS) -> NDArray[Any]:
+def rescale_image(images: NDArray[Any], new_size: int, workers: int | None = None) -> NDArray[Any]:
     """Resample square images to ``new_size`` pixels over the same field by Fourier resizing.
 
     Parameters
@@ -166,7 +204,7 @@ def rescale_image(images: NDArray[Any], new_size: int, workers: int = WORKERS) -
     new_size
         new even edge, px.
     workers
-        threads.
+        threads; None: see `set_workers`.
 
     Returns
     -------
@@ -175,7 +213,7 @@ def rescale_image(images: NDArray[Any], new_size: int, workers: int = WORKERS) -
     return _rescale(images, new_size, 2, workers)
 
 
-def rescale_map(volume: NDArray[Any], new_size: int, workers: int = WORKERS) -> NDArray[Any]:
+def rescale_map(volume: NDArray[Any], new_size: int, workers: int | None = None) -> NDArray[Any]:
     """Resample a map to ``new_size`` voxels over the same extent by Fourier resizing.
 
     Parameters
@@ -185,7 +223,7 @@ def rescale_map(volume: NDArray[Any], new_size: int, workers: int = WORKERS) -> 
     new_size
         new even edge, voxels.
     workers
-        threads.
+        threads; None: see `set_workers`.
 
     Returns
     -------
@@ -194,7 +232,7 @@ def rescale_map(volume: NDArray[Any], new_size: int, workers: int = WORKERS) -> 
     return _rescale(volume, new_size, 3, workers)
 
 
-def _rescale(data: NDArray[Any], new_size: int, ndim: int, workers: int) -> NDArray[Any]:
+def _rescale(data: NDArray[Any], new_size: int, ndim: int, workers: int | None) -> NDArray[Any]:
     forward, inverse = (forward_2d, inverse_2d) if ndim == 2 else (forward_3d, inverse_3d)
     transforms = centre_half_transform(forward(data, workers), ndim)
     resized = resize_half_transform(transforms, new_size, ndim)

@@ -64,7 +64,9 @@ def parse_image_name(name: str) -> tuple[int | None, str]:
     return int(number) - 1, file
 
 
-def resolve_image_path(file: str, star_path: str | os.PathLike[str] | None) -> tuple[Path, bool]:
+def resolve_image_path(
+    file: str, star_path: str | os.PathLike[str] | None, folder: str | None = None
+) -> tuple[Path, bool]:
     """Find an image file from the working directory, else from the STAR file's folder.
 
     Parameters
@@ -73,26 +75,29 @@ def resolve_image_path(file: str, star_path: str | os.PathLike[str] | None) -> t
         File name as in the STAR file.
     star_path
         The STAR file, or None.
+    folder
+        Where images were when the run began; looked at before the STAR file's folder.
 
     Returns
     -------
     tuple
-        Path, and whether it was found only in the STAR file's folder.
+        Path, and whether it was found in another folder than the working directory.
 
     Raises
     ------
     ImageError
-        Found in neither place.
+        Found in none of these places.
     """
     path = Path(file)
     if path.is_file():
         return path, False
     places = f"the working directory ({Path.cwd()})"
     if star_path is not None and not path.is_absolute():
-        beside = Path(star_path).parent / path
-        if beside.is_file():
-            return beside, True
-        places += f" nor in {Path(star_path).parent}, the folder of {Path(star_path).name}"
+        beside = Path(star_path).parent
+        for other in (Path(folder or beside), beside):
+            if (other / path).is_file():
+                return other / path, True
+        places += f" nor in {beside}, the folder of {Path(star_path).name}"
     raise ImageError(
         f"{file}: no such image file in {places}; start in the project directory, "
         "or correct rlnImageName"
@@ -109,6 +114,8 @@ class ImageReader:
         found from the working directory (with one warning).
     max_open
         Number of stacks kept open.
+    folder
+        Another folder to search before that of the STAR file (a continued run's first one).
 
     Notes
     -----
@@ -116,8 +123,12 @@ class ImageReader:
     """
 
     def __init__(
-        self, star_path: str | os.PathLike[str] | None = None, max_open: int = 256
+        self,
+        star_path: str | os.PathLike[str] | None = None,
+        max_open: int = 256,
+        folder: str | None = None,
     ) -> None:
+        self._folder = folder
         self._star_path = star_path
         self._max_open = max_open
         self._open: OrderedDict[str, tuple[StackHeader, NDArray[np.generic]]] = OrderedDict()
@@ -227,14 +238,13 @@ class ImageReader:
             if file in self._open:
                 self._open.move_to_end(file)
                 return self._open[file]
-            path, is_beside_star = resolve_image_path(file, self._star_path)
+            path, is_beside_star = resolve_image_path(file, self._star_path, self._folder)
             if is_beside_star and not self._has_warned:
                 self._has_warned = True
                 _log.warning(
-                    "Images such as %s are not in the working directory; "
-                    "reading them from the folder of %s",
+                    "Images such as %s are not in the working directory; reading them from %s",
                     file,
-                    self._star_path,
+                    path.parent,
                 )
             header = read_stack_header(path)
             self._open[file] = header, map_memory(path, header)

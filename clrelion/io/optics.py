@@ -16,6 +16,8 @@ PIXEL_SIZE_LABELS = (
 )
 """Labels of the pixel size; the first one present counts (Specification E 2.2)."""
 
+_DETECTOR_PIXEL_SIZE = "rlnMicrographOriginalPixelSize"
+
 
 @dataclass
 class OpticsGroup:
@@ -43,6 +45,9 @@ class OpticsGroup:
         float64, (2, 2): anisotropic magnification applied to frequencies.
     mtf_file
         STAR file of the detector's MTF, or None.
+    detector_pixel_size_angst
+        Pixel size of the micrographs as recorded, Å, to which MTF files refer; None if the file
+        has no rlnMicrographOriginalPixelSize: that of the images.
     """
 
     name: str
@@ -60,6 +65,7 @@ class OpticsGroup:
     even_zernike: tuple[float, ...]
     mag_matrix: NDArray[np.float64]
     mtf_file: str | None
+    detector_pixel_size_angst: float | None = None
 
 
 def parse_optics(block: StarBlock, angpix: float | None) -> list[OpticsGroup]:
@@ -155,6 +161,9 @@ def _group(block: StarBlock, i: int, pixel_size_label: str) -> OpticsGroup:
             ]
         ),
         mtf_file=mtf if mtf not in ("", "None") else None,
+        detector_pixel_size_angst=(
+            real(_DETECTOR_PIXEL_SIZE) if _DETECTOR_PIXEL_SIZE in block else None
+        ),
     )
 
 

@@ -16,7 +16,6 @@ from clrelion.fourier.shells import (
     shell_sums,
     squared_radius_shells,
 )
-from clrelion.fourier.transforms import WORKERS
 from clrelion.maximization.sums import BackprojectionSums
 
 __all__ = ["MINRES_MAP", "reconstruct"]
@@ -40,7 +39,7 @@ def reconstruct(
     *,
     minres_map: int = MINRES_MAP,
     precision: Literal["single", "double"] = "double",
-    workers: int = WORKERS,
+    workers: int | None = None,
 ) -> NDArray[np.float64]:
     """Reconstruct a map by Wiener division and one inverse transform.
 
@@ -58,7 +57,7 @@ def reconstruct(
     precision
         of the division and the transform; single halves the memory of large boxes.
     workers
-        threads.
+        threads; None: see `clrelion.fourier.transforms.set_workers`.
 
     Returns
     -------

@@ -203,7 +203,7 @@ class OptionTable(BaseModel):
     ] = 2.0
     consistent_offset_prior: Annotated[
         bool, Flag("consistent_offset_prior", SAMPLING, "",
-            "Offset prior all in Å; RELION, and the default, mixes Å and pixels.", COMMAND)
+            "Offset prior all in Å; RELION, and the default, mixes Å and pixels.", OVERRIDE)
     ] = False
 
     auto_refine: Annotated[
@@ -332,7 +332,7 @@ class OptionTable(BaseModel):
     ] = None
     minres_map: Annotated[
         Count, Flag("minres_map", MAXIMIZATION, "shells",
-            "Lowest shells, not regularised.", COMMAND)
+            "Lowest shells, not regularised.", OVERRIDE)
     ] = 5
     center_classes: Annotated[
         bool, Flag("center_classes", MAXIMIZATION, "",

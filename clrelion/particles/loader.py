@@ -31,12 +31,15 @@ class HostBatch:
         0-based optics group of all of them.
     bad_ids
         int64: particles left out because their image holds NaN or infinity.
+    reconstruct_images
+        Images for back-projection in place of ``images``, shaped like them; None: the same.
     """
 
     ids: NDArray[np.int64]
     images: NDArray[np.float32]
     optics_group: int
     bad_ids: NDArray[np.int64]
+    reconstruct_images: NDArray[np.float32] | None = None
 
 
 class ParticleImages:
@@ -183,6 +186,8 @@ class BatchLoader:
     images
         Source of the images: :class:`ParticleImages`, :class:`PrereadImages`, or a plain
         :class:`~clrelion.io.mrc_stack.ImageReader`.
+    reconstruct_images
+        Source of other images for back-projection, or None.
 
     Notes
     -----
@@ -196,6 +201,7 @@ class BatchLoader:
         order: NDArray[np.int64],
         batch_size: int,
         images: ParticleImages | PrereadImages | ImageReader,
+        reconstruct_images: ParticleImages | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -203,6 +209,7 @@ class BatchLoader:
             images = ParticleImages(table, images)
         self._table = table
         self._images = images
+        self._reconstruct_images = reconstruct_images
         self._batches = split_into_batches(order, table.optics_group, batch_size)
 
     def __len__(self) -> int:
@@ -222,22 +229,35 @@ class BatchLoader:
             yield pending.result()
 
     def _read(self, ids: NDArray[np.int64]) -> HostBatch:
-        """Read one batch and leave out images that are no numbers."""
+        """Read one batch and leave out particles whose images are no numbers."""
         images = self._images.read(ids)
+        good = self._finite(images, ids, self._table.image_name)
+        others = None
+        if self._reconstruct_images is not None:
+            others = self._reconstruct_images.read(ids)
+            assert self._table.reconstruct_image_name is not None
+            good &= self._finite(others, ids, self._table.reconstruct_image_name)
+        bad_ids = ids[~good]
+        if bad_ids.size:
+            ids, images = ids[good], images[good]
+            others = None if others is None else others[good]
+        group = int(self._table.optics_group[(ids if ids.size else bad_ids)[0]])
+        return HostBatch(ids, images, group, bad_ids, others)
+
+    def _finite(
+        self, images: NDArray[np.float32], ids: NDArray[np.int64], names: list[str]
+    ) -> NDArray[np.bool_]:
+        """Tell which images have only finite pixels; warn of the others."""
         # A float64 sum over an image is finite exactly when all its float32 pixels are.
         with np.errstate(invalid="ignore"):
             good = np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))
-        bad_ids = ids[~good]
-        for i in bad_ids.tolist():
+        for i in ids[~good].tolist():
             _log.warning(
                 "%s: %s holds NaN or infinite pixels; this particle is left out",
                 self._table.where(i),
-                self._table.image_name[i],
+                names[i],
             )
-        if bad_ids.size:
-            ids, images = ids[good], images[good]
-        group = int(self._table.optics_group[(ids if ids.size else bad_ids)[0]])
-        return HostBatch(ids, images, group, bad_ids)
+        return np.asarray(good, dtype=np.bool_)
 
 
 def split_into_batches(

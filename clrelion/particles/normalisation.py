@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.errors import ImageError
 from clrelion.fourier.shells import round_half_away_int
 from clrelion.io.particle_table import ParticleTable
 from clrelion.particles.loader import HostBatch
@@ -73,7 +74,7 @@ def check_normalisation(images: NDArray[np.float32], radius_px: float) -> list[B
 
 
 class NormalisationCheck:
-    """Check batches as they pass and warn once.
+    """Check batches as they pass; say once at the end what was found.
 
     Parameters
     ----------
@@ -84,27 +85,48 @@ class NormalisationCheck:
 
     Notes
     -----
-    Specification E 3.3; RELION 5 warns once, too (``--dont_check_norm`` switches it off).
+    Specification E 3.3: RELION 1.3 stops at the first such image, RELION 5 warns once.  Here a few
+    are a warning and a majority is an error (``--dont_check_norm`` switches both off).
     """
 
     def __init__(self, table: ParticleTable, particle_diameter_angst: float) -> None:
         self._table = table
         self._diameter = particle_diameter_angst
+        self._first = ""
+        self._n_seen = 0
         self.n_bad = 0
 
     def inspect(self, batch: HostBatch) -> None:
-        """Check a batch; the first bad image of all is named in a warning."""
+        """Check a batch."""
         pixel_size = self._table.optics[batch.optics_group].pixel_size_angst
         bad = check_normalisation(batch.images, self._diameter / (2 * pixel_size))
         if bad and self.n_bad == 0:
             i = int(batch.ids[bad[0].index])
-            _log.warning(
-                "%s: %s does not look normalised: background mean %.3g, standard deviation %.3g "
-                "(expected 0 and 1); normalise at extraction, check --particle_diameter, or give "
-                "--dont_check_norm.  Further images are not reported",
-                self._table.where(i),
-                self._table.image_name[i],
-                bad[0].mean,
-                bad[0].stddev,
+            self._first = (
+                f"{self._table.where(i)} ({self._table.image_name[i]}): background mean "
+                f"{bad[0].mean:.3g}, standard deviation {bad[0].stddev:.3g}"
             )
+        self._n_seen += len(batch.ids)
         self.n_bad += len(bad)
+
+    def conclude(self) -> None:
+        """Warn of images that are not normalised, the first one by name.
+
+        Raises
+        ------
+        ImageError
+            They are the majority.
+        """
+        if self.n_bad == 0:
+            return
+        found = (
+            f"{self._table.star_path}: {self.n_bad} of {self._n_seen} images checked are not "
+            f"normalised (background mean 0, standard deviation 1 expected), the first at "
+            f"{self._first}"
+        )
+        if 2 * self.n_bad > self._n_seen:
+            raise ImageError(
+                f"{found}; normalise them at extraction, check --particle_diameter, or give "
+                "--dont_check_norm"
+            )
+        _log.warning("%s", found)

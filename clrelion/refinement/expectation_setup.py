@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
 from clrelion.expectation.settings import (
     CtfRules,
@@ -16,6 +17,7 @@ from clrelion.expectation.settings import (
     LocalSearch,
 )
 from clrelion.fourier.shells import shell_of_resolution
+from clrelion.io.mtf import read_mtfs
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
@@ -118,19 +120,6 @@ def expectation_settings(
     random_seed: int,
 ) -> ExpectationSettings:
     """Settings of the expectation step of one half-set in iteration ``iteration``."""
-    table = state.table
-    extent = state.ori_size * state.pixel_size_angst
-    geometry = [
-        ImageGeometry(
-            optics=optics,
-            remap=(optics.box_px * optics.pixel_size_angst) / extent,
-            image_size=image_size,
-            coarse_size=coarse_size,
-        )
-        for optics, image_size, coarse_size in zip(
-            table.optics, sizes.image_current_sizes, sizes.image_coarse_sizes, strict=True
-        )
-    ]
     return ExpectationSettings(
         ori_size=state.ori_size,
         pixel_size_angst=state.pixel_size_angst,
@@ -140,14 +129,14 @@ def expectation_settings(
         pdf_class=model.pdf_class,
         pdf_direction=model.pdf_direction,
         data_vs_prior=model.data_vs_prior,
-        geometry=geometry,
+        geometry=image_geometry(state, sizes),
         sigma2_noise=model.sigma2_noise,
         scale_correction=model.scale_correction,
         avg_norm_correction=model.avg_norm_correction,
         sigma2_offset_angst2=model.sigma2_offset_angst2,
         sigma2_fudge=options.sigma2_fudge,
         ctf=CtfRules(
-            correct=options.ctf and not any(o.ctf_corrected for o in table.optics),
+            correct=options.ctf and not any(o.ctf_corrected for o in state.table.optics),
             references_corrected=state.references_ctf_corrected,
             intact_first_peak=options.ctf_intact_first_peak,
             phase_flipped=options.ctf_phase_flipped,
@@ -158,7 +147,7 @@ def expectation_settings(
         point_group=point_group,
         perturbation=state.perturbation,
         local_search=_local_search(state.sampling, policy),
-        considered_class=considered_classes(state, options, iteration, random_seed),
+        considered_class=considered_classes(state, iteration, random_seed),
         do_cross_correlation=is_cross_correlation(state, options, iteration),
         do_norm_correction=options.do_norm_correction,
         do_scale_correction=does_scale(options, state),
@@ -175,6 +164,29 @@ def expectation_settings(
         move_psi_prior=False,
         random_seed=random_seed,
     )
+
+
+def image_geometry(state: RunState, sizes: ImageSizes) -> list[ImageGeometry]:
+    """Sizes, and the detector's response, of the images of each optics group.
+
+    Raises
+    ------
+    StarError
+        An MTF file is missing or wrong.
+    """
+    table = state.table
+    extent = state.ori_size * state.pixel_size_angst
+    curves = read_mtfs(table.optics, table.star_path, state.image_folder)
+    return [
+        ImageGeometry(
+            optics=optics,
+            remap=(optics.box_px * optics.pixel_size_angst) / extent,
+            image_size=sizes.image_current_sizes[group],
+            coarse_size=sizes.image_coarse_sizes[group],
+            response=None if curves is None else DetectorResponse(curves[group], curves),
+        )
+        for group, optics in enumerate(table.optics)
+    ]
 
 
 def _local_search(sampling: SamplingState, policy: SchedulePolicy) -> LocalSearch | None:
@@ -200,15 +212,13 @@ def is_cross_correlation(state: RunState, options: RefineOptions, iteration: int
 
 
 def considered_classes(
-    state: RunState, options: RefineOptions, iteration: int, random_seed: int
+    state: RunState, iteration: int, random_seed: int
 ) -> NDArray[np.int64] | None:
     """Class that each particle is offered while classes are seeded; None: all (E 3.7)."""
-    if not state.seeds_classes:
+    n = state.table.n
+    if iteration > state.seeding_iteration:
         return None
-    n, seeded_in = state.table.n, 2 if options.firstiter_cc else 1
-    if iteration < seeded_in:
+    if iteration < state.seeding_iteration:
         return np.zeros(n, dtype=np.int64)
-    if iteration > seeded_in:
-        return None
     rng = np.random.default_rng([random_seed, iteration])
     return rng.integers(state.n_classes, size=n)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from clrelion.device.memory import MemoryBudget
 from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, Accuracies, expected_accuracies
 from clrelion.expectation.reference import ReferenceTransform
-from clrelion.expectation.results import ExpectationResult, ParticleResults
+from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.step import ExpectationStep
 from clrelion.options import RefineOptions
@@ -29,6 +27,7 @@ from clrelion.refinement.expectation_setup import (
     reference_transforms,
 )
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
+from clrelion.refinement.progress import ProgressMaker
 from clrelion.refinement.schedule import (
     ImageSizes,
     coarser_sampling,
@@ -47,37 +46,9 @@ from clrelion.refinement.state import RunState
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Iteration", "Progress", "ProgressMaker", "no_progress"]
+__all__ = ["Iteration"]
 
 _log = logging.getLogger(__name__)
-
-
-class Progress(Protocol):
-    """Shows how far a step is."""
-
-    def update(self, n: int) -> None:
-        """Count ``n`` more units as done."""
-
-
-ProgressMaker = Callable[[int, str], AbstractContextManager[Progress]]
-
-
-class _Silent:
-    """Progress that nobody sees."""
-
-    def __enter__(self) -> _Silent:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def update(self, n: int) -> None:
-        """Count nothing."""
-
-
-def no_progress(total: int, label: str) -> AbstractContextManager[Progress]:
-    """Show nothing."""
-    return _Silent()
 
 
 class Iteration:
@@ -112,6 +83,7 @@ class Iteration:
         budget: MemoryBudget,
         random_seed: int,
         has_fixed_tau2: bool,
+        reconstruct_images: ParticleImages | None = None,
     ) -> None:
         self._session = session
         self._options = options
@@ -122,6 +94,7 @@ class Iteration:
         self._budget = budget
         self._seed = random_seed
         self._has_fixed_tau2 = has_fixed_tau2
+        self._reconstruct_images = reconstruct_images
         self._grids: tuple[object, Grids] | None = None
 
     def grids(self, state: RunState) -> Grids:
@@ -183,7 +156,7 @@ class Iteration:
         iteration = state.iteration + 1
         is_last = self._converges(state)
         sizes, settings = self.prepare(state, iteration, is_last)
-        results, found = self._expectation(state, settings, sizes, iteration, progress)
+        results, found = self._expectation(state, settings, iteration, is_last, progress)
         if self._options.skip_maximize:
             found.write_to(state.table)
             state.iteration = iteration
@@ -258,9 +231,12 @@ class Iteration:
         )
 
     def order(self, state: RunState) -> NDArray[np.int64]:
-        """Processing order of the particles: shuffled once a run, half 1 first."""
+        """Processing order of the particles: shuffled once a run, half 1 first.
+
+        The same in a continued run, so that it goes on as if it had not been interrupted.
+        """
         if state.order is None:
-            seed = self._seed + state.iteration + 1 if self._seed else 0
+            seed = self._seed + 1 if self._seed else 0
             state.order = processing_order(state.table, seed)
         return state.order
 
@@ -321,12 +297,15 @@ class Iteration:
         self,
         state: RunState,
         settings: list[ExpectationSettings],
-        sizes: ImageSizes,
         iteration: int,
+        is_last: bool,
         progress: ProgressMaker,
     ) -> tuple[list[ExpectationResult], ParticleResults]:
         found = ParticleResults.of(state.table)
-        usable = np.array([i not in state.skipped for i in range(state.table.n)])
+        usable = np.ones(state.table.n, dtype=np.bool_)
+        # images stay bad; without a finite weight a particle may do better next time
+        bad = {i: reason for i, reason in state.skipped.items() if reason == NOT_FINITE}
+        usable[list(bad)] = False
         order = self.order(state)
         label = f"Expectation iteration {iteration}"
         if not self._options.auto_refine:
@@ -343,10 +322,11 @@ class Iteration:
                     self._images,
                     self._budget,
                     _print_plan if i_half == 0 else lambda _: None,
+                    self._reconstruct_images if is_last else None,
                 )
                 mine = order[is_mine[order] & usable[order]]
                 results.append(step.run(mine, found, bar.update))
-        state.skipped = {}
+        state.skipped = bad
         for result in results:
             state.skipped.update(result.skipped)
         return results, found

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from clrelion.errors import NumericalError
 from clrelion.expectation.results import ExpectationResult
+from clrelion.maximization.centring import centre_map
 from clrelion.maximization.half_maps import half_set_fsc, solvent_corrected_fsc
 from clrelion.maximization.reconstruct import reconstruct
 from clrelion.maximization.solvent import SolventMasks, flatten_solvent
@@ -209,8 +210,11 @@ class Maximization:
             ave_pmax=mean_pmax(sums),
         )
         self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
-        if state.seeds_classes and is_cross_correlation:
+        if iteration < state.seeding_iteration:
             _seed_from_first(new)
+        if options.center_classes and not state.is_split:
+            largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
+            new.maps = [centre_map(volume, largest_px) for volume in new.maps]
         if self._masks is not None and not is_last:
             pixel_size = state.pixel_size_angst
             new.maps = [flatten_solvent(m, self._masks, pixel_size) for m in new.maps]

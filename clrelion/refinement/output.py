@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from clrelion.io.run_files import (
 )
 from clrelion.options import RefineOptions
 from clrelion.refinement.expectation_setup import Grids, does_scale
+from clrelion.refinement.own_options import own_labels
+from clrelion.refinement.schedule_state import ScheduleState
 from clrelion.refinement.state import HalfModel, RunState
 
 __all__ = ["Output"]
@@ -177,7 +180,6 @@ class Output:
         )
 
     def _optimiser(self, state: RunState, number: int | None) -> OptimiserFile:
-        options, schedule = self.options, state.schedule
         split = state.is_split
         return OptimiserFile(
             output_root=self.root,
@@ -186,59 +188,74 @@ class Output:
             data_star=data_file(self.root, number),
             sampling_star=sampling_file(self.root, number),
             iteration=-1 if number is None else number,
-            n_iterations=options.max_iterations,
             do_split_random_halves=split,
-            low_resol_join_halves_angst=options.low_resol_join_halves_angst or -1.0,
-            adaptive_oversampling=options.oversampling,
-            adaptive_fraction=options.adaptive_fraction,
             random_seed=self.random_seed,
             particle_diameter_angst=self.particle_diameter_angst,
-            width_mask_edge_px=options.width_mask_edge_px,
-            do_zero_mask=options.zero_mask,
-            do_solvent_flattening=options.flatten_solvent,
-            do_solvent_fsc_correction=options.solvent_correct_fsc,
-            solvent_mask=options.solvent_mask,
-            solvent_mask2=options.solvent_mask2,
-            tau_spectrum=options.tau2_file,
-            max_coarse_size_px=options.max_coarse_size_px or -1,
-            highres_limit_angst=options.strict_highres_exp_angst or -1.0,
-            lowres_limit_angst=options.strict_lowres_exp_angst or -1.0,
-            incr_size=schedule.incr_size,
-            do_map=not options.no_map,
-            tau2_fudge=options.tau2_fudge,
-            max_significant=options.max_significant or -1,
-            do_auto_refine=options.auto_refine,
-            do_auto_sampling=options.auto_sampling,
-            auto_local_healpix_order=options.auto_local_healpix_order,
-            n_iter_without_resolution_gain=schedule.nr_iter_wo_resol_gain,
-            best_resolution_inv_angst=schedule.best_resolution_inv_angst,
-            n_iter_without_assignment_changes=schedule.nr_iter_wo_changes,
-            do_skip_align=options.skip_align,
-            do_skip_rotate=options.skip_rotate,
-            acc_rot_deg=schedule.acc_rot_deg,
-            acc_trans_angst=schedule.acc_trans_angst,
-            changes_orientations_deg=schedule.current_changes_orientations_deg,
-            changes_offsets_angst=schedule.current_changes_offsets_angst,
-            changes_classes=schedule.current_changes_classes,
-            smallest_changes_orientations_deg=schedule.smallest_changes_orientations_deg,
-            smallest_changes_offsets_angst=schedule.smallest_changes_offsets_angst,
-            smallest_changes_classes=schedule.smallest_changes_classes,
-            has_converged=schedule.has_converged,
-            has_high_fsc_at_limit=schedule.has_high_fsc,
-            n_iter_since_large_size_increase=0,
-            do_norm_correction=options.do_norm_correction,
-            do_scale_correction=does_scale(options, state),
-            do_ctf_correction=options.ctf,
-            do_center_classes=options.center_classes,
-            do_ctf_intact_first_peak=options.ctf_intact_first_peak,
-            is_ctf_phase_flipped=options.ctf_phase_flipped,
-            do_only_flip_phases=options.only_flip_phases,
+            do_scale_correction=does_scale(self.options, state),
             refs_are_ctf_corrected=state.references_ctf_corrected,
-            do_fix_sigma_noise=options.fix_sigma_noise,
-            do_fix_sigma_offset=options.fix_sigma_offset,
             n_pool=1,
+            own_options=own_labels(self.options, state.image_folder),
             command_line=self.command_line,
+            **_options_as_stored(self.options),
+            **_schedule_as_stored(state.schedule),
         )
+
+
+def _options_as_stored(options: RefineOptions) -> dict[str, Any]:
+    """Fields of the optimiser file that repeat options; -1 stands for off."""
+    return {
+        "n_iterations": options.max_iterations,
+        "low_resol_join_halves_angst": options.low_resol_join_halves_angst or -1.0,
+        "adaptive_oversampling": options.oversampling,
+        "adaptive_fraction": options.adaptive_fraction,
+        "width_mask_edge_px": options.width_mask_edge_px,
+        "do_zero_mask": options.zero_mask,
+        "do_solvent_flattening": options.flatten_solvent,
+        "do_solvent_fsc_correction": options.solvent_correct_fsc,
+        "solvent_mask": options.solvent_mask,
+        "solvent_mask2": options.solvent_mask2,
+        "tau_spectrum": options.tau2_file,
+        "max_coarse_size_px": options.max_coarse_size_px or -1,
+        "highres_limit_angst": options.strict_highres_exp_angst or -1.0,
+        "lowres_limit_angst": options.strict_lowres_exp_angst or -1.0,
+        "do_map": not options.no_map,
+        "tau2_fudge": options.tau2_fudge,
+        "max_significant": options.max_significant or -1,
+        "do_auto_refine": options.auto_refine,
+        "do_auto_sampling": options.auto_sampling,
+        "auto_local_healpix_order": options.auto_local_healpix_order,
+        "do_skip_align": options.skip_align,
+        "do_skip_rotate": options.skip_rotate,
+        "do_norm_correction": options.do_norm_correction,
+        "do_ctf_correction": options.ctf,
+        "do_center_classes": options.center_classes,
+        "do_ctf_intact_first_peak": options.ctf_intact_first_peak,
+        "is_ctf_phase_flipped": options.ctf_phase_flipped,
+        "do_only_flip_phases": options.only_flip_phases,
+        "do_fix_sigma_noise": options.fix_sigma_noise,
+        "do_fix_sigma_offset": options.fix_sigma_offset,
+    }
+
+
+def _schedule_as_stored(schedule: ScheduleState) -> dict[str, Any]:
+    """Fields of the optimiser file that hold counters and changes."""
+    return {
+        "incr_size": schedule.incr_size,
+        "n_iter_without_resolution_gain": schedule.nr_iter_wo_resol_gain,
+        "best_resolution_inv_angst": schedule.best_resolution_inv_angst,
+        "n_iter_without_assignment_changes": schedule.nr_iter_wo_changes,
+        "acc_rot_deg": schedule.acc_rot_deg,
+        "acc_trans_angst": schedule.acc_trans_angst,
+        "changes_orientations_deg": schedule.current_changes_orientations_deg,
+        "changes_offsets_angst": schedule.current_changes_offsets_angst,
+        "changes_classes": schedule.current_changes_classes,
+        "smallest_changes_orientations_deg": schedule.smallest_changes_orientations_deg,
+        "smallest_changes_offsets_angst": schedule.smallest_changes_offsets_angst,
+        "smallest_changes_classes": schedule.smallest_changes_classes,
+        "has_converged": schedule.has_converged,
+        "has_high_fsc_at_limit": schedule.has_high_fsc,
+        "n_iter_since_large_size_increase": 0,
+    }
 
 
 def _estimated_resolution(data_vs_prior: NDArray[np.float64], extent_angst: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import angular_step_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.expectation_setup import Grids
+from clrelion.refinement.own_options import IMAGE_FOLDER, stored_own_options
 from clrelion.refinement.schedule_state import SamplingState, ScheduleState
 from clrelion.refinement.state import HalfModel, RunState
 
@@ -126,7 +128,7 @@ def stored_options(run: StoredRun) -> dict[str, object]:
         "limit_tilt_deg": sampling.limit_tilt_deg,
         "perturb": sampling.perturbation_factor,
     }
-    stored.update(optimiser.own_options)
+    stored.update(stored_own_options(optimiser.own_options))
     return stored
 
 
@@ -149,6 +151,7 @@ def restart_run(
     ContinueError, StarError, ImageError
         A file is missing or does not fit.
     """
+    _check_halves(options, run)
     optimiser, model = run.optimiser, run.models[0]
     table = read_particles(
         resolve_run_file(optimiser.data_star, run.path), options.pixel_size_angst, options.ctf
@@ -163,16 +166,50 @@ def restart_run(
         iteration=optimiser.iteration,
         schedule=_schedule(run),
         sampling=sampling,
-        start_sampling=sampling,
+        start_sampling=_original(sampling),
         # restored, unlike in RELION (specification E Q17)
         perturbation=run.sampling.perturbation,
         current_size=model.current_size,
         references_ctf_corrected=optimiser.refs_are_ctf_corrected,
         is_continued=True,
+        seeding_iteration=_seeding_iteration(run),
+        image_folder=optimiser.own_options.get(
+            IMAGE_FOLDER, str(Path(table.star_path).resolve().parent)
+        ),
     )
     if options.tau2_fudge != model.tau2_fudge and "tau2_fudge" not in given:
         raise ContinueError(f"--continue {run.path}: the stored --tau2_fudge cannot be restored")
     return state
+
+
+def _check_halves(options: RefineOptions, run: StoredRun) -> None:
+    """Only halves can be joined."""
+    if len(run.models) == 1 and (options.force_converge or options.join_random_halves):
+        flag = "--force_converge" if options.force_converge else "--join_random_halves"
+        raise ContinueError(
+            f"--continue {run.path}: this run has no half-sets, so {flag} does not apply; drop it"
+        )
+
+
+def _seeding_iteration(run: StoredRun) -> int:
+    """The next iteration, if all classes still share one map: they would stay equal for ever."""
+    model = run.models[0]
+    if model.n_classes == 1:
+        return 0
+    first, *others = (read_map(resolve_run_file(f, run.path)).data for f in model.class_files)
+    are_equal = all(np.array_equal(first, other) for other in others)
+    return run.optimiser.iteration + 1 if are_equal else 0
+
+
+def _original(sampling: SamplingState) -> SamplingState:
+    """The sampling that the run was begun with."""
+    return replace(
+        sampling,
+        healpix_order=sampling.original_healpix_order,
+        psi_step_deg=sampling.original_psi_step_deg,
+        offset_range_angst=sampling.original_offset_range_angst,
+        offset_step_angst=sampling.original_offset_step_angst,
+    )
 
 
 def _schedule(run: StoredRun) -> ScheduleState:
@@ -202,8 +239,7 @@ def _sampling(options: RefineOptions, run: StoredRun, given: Mapping[str, object
     stored, model = run.sampling, run.models[0]
     sampling = SamplingState(
         healpix_order=stored.healpix_order,
-        # re-derived from the order (specification E 6.6)
-        psi_step_deg=angular_step_deg(stored.healpix_order),
+        psi_step_deg=_psi_step_deg(stored),
         offset_range_angst=stored.offset_range_angst,
         offset_step_angst=stored.offset_step_angst,
         original_healpix_order=stored.healpix_order_original,
@@ -232,6 +268,16 @@ def _sampling(options: RefineOptions, run: StoredRun, given: Mapping[str, object
         if "offset_step_px" in given:
             sampling = replace(sampling, offset_step_angst=options.offset_step_px * pixel_size)
     return _with_given_sigmas(sampling, options, given)
+
+
+def _psi_step_deg(stored: SamplingFile) -> float:
+    """Stored in-plane step without the file's rounding: a whole number of them is a turn.
+
+    RELION takes that of the HEALPix order instead (specification E 6.6), which forgets --psi_step.
+    """
+    if stored.psi_step_deg <= 0:
+        return angular_step_deg(stored.healpix_order)
+    return 360.0 / round(360.0 / stored.psi_step_deg)
 
 
 def _with_given_sigmas(

@@ -13,11 +13,13 @@ from clrelion.device.choice import choose_device
 from clrelion.device.session import DeviceSession
 from clrelion.errors import StarError
 from clrelion.fourier.masks import prepare_solvent_mask
+from clrelion.fourier.transforms import set_workers
 from clrelion.io.mrc import read_map
 from clrelion.io.mrc_stack import ImageReader
+from clrelion.io.mtf import read_mtfs
 from clrelion.io.particle_table import ParticleTable, read_particles
 from clrelion.io.pipeline import PipelineControl
-from clrelion.io.run_files import optimiser_file
+from clrelion.io.run_files import data_file, optimiser_file
 from clrelion.io.star import read_star
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.options import RefineOptions
@@ -25,9 +27,10 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.loader import ParticleImages, PrereadImages
 from clrelion.refinement.expectation_setup import schedule_policy
 from clrelion.refinement.initialise import default_particle_diameter_angst
-from clrelion.refinement.iteration import Iteration, ProgressMaker, no_progress
+from clrelion.refinement.iteration import Iteration
 from clrelion.refinement.maximization_step import Maximization
 from clrelion.refinement.output import Output
+from clrelion.refinement.progress import ProgressMaker, no_progress, with_check
 from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.start import read_references, start_run
@@ -132,13 +135,13 @@ def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, R
     if seed is None:
         seed = int(time.time()) % _SEED_LIMIT
     options = options.model_copy(update={"random_seed": seed})
+    set_workers(options.n_threads)
     point_group = PointGroup.from_name(options.symmetry)
     session = DeviceSession(choose_device(options.device), options.precision)
     _log.info("Device: %s, driver %s", session.info.label, session.info.driver)
     if stored is not None:
         state = restart_run(options, stored, point_group, given)
-        table = state.table
-        source = _images(options, table)
+        source = _images(options, state.table, state.image_folder)
         policy = _policy(options, state.ori_size, state.pixel_size_angst)
     else:
         table = read_particles(options.particles_star, options.pixel_size_angst, options.ctf)
@@ -148,7 +151,8 @@ def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, R
         policy = _policy(options, ori_size, references[1])
         _log.info("Estimating initial noise spectra from %d particles", table.n)
         state = start_run(options, table, source, point_group, policy, references, seed)
-    if options.do_scale_correction and len(table.group_names) == 1:
+    read_mtfs(state.table.optics, state.table.star_path, state.image_folder)
+    if options.do_scale_correction and len(state.table.group_names) == 1:
         _log.info("--scale: there is only one group, so intensity scales are not corrected")
     run = _Run(options, state, session, point_group, policy, source, command_line, seed)
     return options, state, run
@@ -162,11 +166,24 @@ def _policy(options: RefineOptions, ori_size: int, pixel_size: float) -> Schedul
     return schedule_policy(options, diameter)
 
 
-def _images(options: RefineOptions, table: ParticleTable) -> ParticleImages | PrereadImages:
-    images = ParticleImages(table, ImageReader(table.star_path))
+def _images(
+    options: RefineOptions, table: ParticleTable, folder: str | None = None
+) -> ParticleImages | PrereadImages:
+    images = ParticleImages(table, ImageReader(table.star_path, folder=folder))
     images.verify()
     if options.preread_images:
         return PrereadImages(images, table, np.arange(table.n))
+    return images
+
+
+def _reconstruct_images(options: RefineOptions, state: RunState) -> ParticleImages | None:
+    """Images that the last iteration of auto-refine back-projects (specification E 2.2)."""
+    table = state.table
+    if not options.auto_refine or table.reconstruct_image_name is None:
+        return None
+    reader = ImageReader(table.star_path, folder=state.image_folder)
+    images = ParticleImages(table, reader, use_reconstruct_images=True)
+    images.verify()
     return images
 
 
@@ -206,6 +223,7 @@ class _Run:
             session.memory_budget(limit),
             seed,
             fixed_tau2 is not None,
+            _reconstruct_images(options, state),
         )
         self._output = Output(
             options.output_root,
@@ -236,7 +254,7 @@ class _Run:
         """Run one iteration, write its files, print its summary; return the maps."""
         profile = self._session.profile
         profile.reset()
-        made = self._iteration.run(state, progress)
+        made = self._iteration.run(state, with_check(progress, self.check_abort))
         is_final = state.schedule.has_converged
         grids = self._iteration.grids(state)
         if self._options.skip_maximize:
@@ -302,15 +320,26 @@ class _Run:
                 "is: %.3f Angstroms",
                 summary.resolution_angst,
             )
-        kind = "refine3d" if options.auto_refine else "class3d"
-        nodes = [
-            (
-                path,
-                f"DensityMap.mrc.relion.{'halfmap.' if 'unfil' in path else ''}{kind}",
-            )
-            for path in summary.maps
-        ]
-        self._pipeline.write_output_nodes(nodes)
+        if summary.maps:
+            _log.info("Final resolution: %.2f A", summary.resolution_angst)
+        for path in summary.maps:
+            _log.info("%s: %s", "Half map" if path.endswith("_unfil.mrc") else "Map", path)
+        self._pipeline.write_output_nodes(_output_nodes(options, summary))
+
+
+def _output_nodes(options: RefineOptions, summary: RunSummary) -> list[tuple[str, str]]:
+    """Files and labels for RELION's pipeline (conventions 7)."""
+    kind = "refine3d" if options.auto_refine else "class3d"
+    nodes = [
+        (path, f"DensityMap.mrc.relion.{'halfmap.' if path.endswith('_unfil.mrc') else ''}{kind}")
+        for path in summary.maps
+    ]
+    root = options.output_root
+    number = None if summary.has_converged or options.skip_maximize else summary.iterations
+    nodes.append((data_file(root, number), f"ParticleGroupMetadata.star.relion.{kind}"))
+    if not options.skip_maximize:
+        nodes.append((optimiser_file(root, number), f"OptimiserData.star.relion.{kind}"))
+    return nodes
 
 
 def _masks(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import ImageError, OptionsError, StarError
+from clrelion.expectation.results import NOT_FINITE
 from clrelion.fourier.filters import low_pass_map
 from clrelion.io.mrc import read_map
 from clrelion.io.particle_table import ParticleTable
@@ -151,7 +152,7 @@ def start_run(
     elif len(set(table.random_subset.tolist())) > 1:
         # half-sets of an earlier refinement do not matter to a classification's order
         table.random_subset = np.zeros(table.n, dtype=np.int64)
-    noise = _noise_spectra(options, table, images, policy, ori_size, pixel_size)
+    noise, bad = _noise_spectra(options, table, images, policy, ori_size, pixel_size)
     sampling = start_sampling(
         policy,
         healpix_order=options.healpix_order,
@@ -180,7 +181,9 @@ def start_run(
         sampling=sampling,
         start_sampling=sampling,
         references_ctf_corrected=options.ctf and not options.ctf_uncorrected_ref,
-        seeds_classes=is_single,
+        seeding_iteration=(2 if options.firstiter_cc else 1) if is_single else 0,
+        image_folder=str(Path(table.star_path).resolve().parent),
+        skipped=dict.fromkeys(bad, NOT_FINITE),
     )
     rng = np.random.default_rng([random_seed, 0])
     state.perturbation = advance_perturbation(0.0, options.perturb, rng)
@@ -249,13 +252,13 @@ def _noise_spectra(
     policy: SchedulePolicy,
     ori_size: int,
     pixel_size: float,
-) -> NDArray[np.float64]:
-    """Initial noise spectra, one an optics group (specification E 3.2, 3.3)."""
+) -> tuple[NDArray[np.float64], list[int]]:
+    """Initial noise spectra, one an optics group, and bad images (specification E 3.2, 3.3)."""
     n_groups, n_shells = len(table.optics), ori_size // 2 + 1
     if options.sigma2_noise_file is not None:
-        return _noise_from_file(options.sigma2_noise_file, n_groups, n_shells)
+        return _noise_from_file(options.sigma2_noise_file, n_groups, n_shells), []
     if options.always_cc:
-        return np.ones((n_groups, n_shells))
+        return np.ones((n_groups, n_shells)), []
     estimator = NoiseSpectrumEstimator(
         ori_size,
         pixel_size,
@@ -267,23 +270,22 @@ def _noise_spectra(
     )
     check = NormalisationCheck(table, policy.particle_diameter_angst)
     order = np.argsort(table.random_subset, kind="stable")
-    chosen = []
+    chosen, bad = [], []
     for group in range(n_groups):
         members = order[table.optics_group[order] == group]
         chosen.append(members[: options.n_particles_sigma2_noise])
-    n_checked = 0
     for batch in BatchLoader(table, np.concatenate(chosen), _NOISE_BATCH, images):
         if not options.dont_check_norm:
             check.inspect(batch)
-        n_checked += len(batch.ids)
+        bad += batch.bad_ids.tolist()
         estimator.add(batch.images, batch.optics_group)
-    if 2 * check.n_bad > n_checked:
+    if len(bad) == sum(map(len, chosen)):
         raise ImageError(
-            f"{table.star_path}: {check.n_bad} of {n_checked} images are not normalised "
-            "(background mean 0, standard deviation 1 expected); normalise them at extraction, "
-            "check --particle_diameter, or give --dont_check_norm"
+            f"{table.star_path}: all {len(bad)} images read hold NaN or infinite pixels; extract "
+            "them again"
         )
-    return estimator.finish()
+    check.conclude()
+    return estimator.finish(), bad
 
 
 def _noise_from_file(path: str, n_groups: int, n_shells: int) -> NDArray[np.float64]:

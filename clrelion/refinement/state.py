@@ -92,8 +92,14 @@ class RunState:
         References are multiplied by the CTF for comparison.
     is_continued
         First-iteration rules are off.
-    seeds_classes
-        K > 1 from a single map: classes start from random subsets (specification E 3.7).
+    seeding_iteration
+        K > 1 from a single map: in this iteration the classes start from random subsets, before
+        it only the first class counts (specification E 3.7); 0: classes are not seeded.
+    image_folder
+        Folder of the particle STAR file that the run began with, absolute; images are looked for
+        there if the working directory has none.
+    order
+        Processing order of the particles, once it is made.
     skipped
         Rows of the table that were left out, with the reason.
     """
@@ -110,7 +116,8 @@ class RunState:
     current_size: int = 0
     references_ctf_corrected: bool = True
     is_continued: bool = False
-    seeds_classes: bool = False
+    seeding_iteration: int = 0
+    image_folder: str = ""
     order: NDArray[np.int64] | None = None
     skipped: dict[int, str] = field(default_factory=dict)
 

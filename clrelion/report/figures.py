@@ -83,8 +83,9 @@ def _slices(record: IterationRecord) -> "Figure":
                 extent=(0, width_angst, 0, width_angst),
             )  # fmt: skip
             axis.set_title(f"{Path(name).name}, {plane}", fontsize=8)
+            axis.set_xlabel(f"{plane[0]} (Å)", fontsize=8)
+            axis.set_ylabel(f"{plane[1]} (Å)", fontsize=8)
             axis.tick_params(labelsize=7)
-        row[0].set_ylabel("Å", fontsize=8)
     return figure
 
 
@@ -111,14 +112,20 @@ def _fsc(records: Sequence[IterationRecord]) -> "Figure":
     shown = [r for r in records if np.any(r.model.fsc_halves[0][1:] != 0)]
     for i, record in enumerate(shown):
         is_last = i == len(shown) - 1
+        # beyond the image size of an iteration there are zeros, which were not measured
+        measured = slice(1, np.flatnonzero(record.model.fsc_halves[0])[-1] + 1)
         axis.plot(
-            _frequencies(record)[1:],
-            record.model.fsc_halves[0][1:],
+            _frequencies(record)[measured],
+            record.model.fsc_halves[0][measured],
             color="black" if is_last else colormaps["viridis"](i / max(len(shown) - 1, 1)),
             linewidth=2.0 if is_last else 1.0,
             label=record.label,
         )
     axis.axhline(_GOLD_STANDARD, color="firebrick", linestyle="--", linewidth=1)
+    axis.annotate(
+        f"{_GOLD_STANDARD}", (1, _GOLD_STANDARD), xycoords=("axes fraction", "data"),
+        xytext=(-4, 4), textcoords="offset points", ha="right", fontsize=8, color="firebrick",
+    )  # fmt: skip
     _resolution_axis(axis, records[-1])
     axis.set_ylim(-0.15, 1.05)
     axis.set_ylabel("FSC")
@@ -149,9 +156,10 @@ def _progress(records: Sequence[IterationRecord]) -> "Figure":
     axes = figure.subplots(1, 3 if n_classes > 1 else 2)
     left, middle = axes[:2]
     x = np.arange(len(records))
+    compared = [i for i, r in enumerate(records) if r.model.ave_pmax > 0]  # not the start
     left.plot(x, [r.model.current_resolution_angst for r in records], marker=".")
     left.set_title("resolution (Å)", fontsize=9)
-    middle.plot(x, [r.model.ave_pmax for r in records], marker=".")
+    middle.plot(compared, [records[i].model.ave_pmax for i in compared], marker=".")
     middle.set_title("mean of the largest probability", fontsize=9)
     if n_classes > 1:
         for i_class in range(n_classes):
@@ -160,6 +168,7 @@ def _progress(records: Sequence[IterationRecord]) -> "Figure":
         axes[2].set_ylim(0, 1)
     every = max(len(records) // 6, 1)
     for axis in axes:
+        axis.set_xlim(-0.5, len(records) - 0.5)
         axis.set_xticks(x[::every], [r.label for r in records[::every]], fontsize=7)
         axis.set_xlabel("iteration", fontsize=8)
         axis.grid(alpha=0.3)

@@ -6,10 +6,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clrelion.io.atomic import replacing
 from clrelion.report.run_record import IterationRecord, read_run
 
 logger = logging.getLogger(__name__)
+
+_NOT_ESTIMATED = 999.0
 
 _STYLE = """
 body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -87,18 +92,28 @@ def _table(records: Sequence[IterationRecord]) -> str:
                 (
                     record.label,
                     f"{model.current_resolution_angst:.2f}",
-                    str(model.current_size),
+                    _if_known(model.current_size > 0, str(model.current_size)),
                     "" if sampling is None else str(sampling.healpix_order),
                     "" if sampling is None else f"{sampling.offset_step_angst:.2f}",
-                    f"{min(model.acc_rot_deg):.2f}",
-                    f"{min(model.acc_trans_angst):.2f}",
+                    _accuracy(model.acc_rot_deg),
+                    _accuracy(model.acc_trans_angst),
                     f"{model.sigma_offset_angst:.2f}",
-                    f"{model.ave_pmax:.3f}",
+                    _if_known(model.ave_pmax > 0, f"{model.ave_pmax:.3f}"),
                     " ".join(f"{100 * part:.1f}" for part in model.pdf_class),
                 ),
             )
         )
     return "<table>\n" + "\n".join(rows) + "\n</table>"
+
+
+def _accuracy(of_classes: NDArray[np.float64]) -> str:
+    """Best accuracy of the classes; RELION's files have 999 where it was not estimated."""
+    best = min(of_classes)
+    return _if_known(best < _NOT_ESTIMATED, f"{best:.2f}")
+
+
+def _if_known(is_known: bool, text: str) -> str:
+    return text if is_known else "–"
 
 
 def _cells(tag: str, texts: Sequence[str]) -> str:

@@ -163,13 +163,13 @@ def test_install_hint(
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with a vendor folder, a Python prefix and a cache folder, all empty."""
-    for variable in runtimes.VENDOR_VARIABLES:
+    for variable in (*runtimes.VENDOR_VARIABLES, runtimes.FILENAMES_VARIABLE):
         monkeypatch.setenv(variable, "")  # so that what the code sets is undone afterwards
         monkeypatch.delenv(variable)
     for name in ("vendors", "prefix/lib", "nvidia", "cache"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.setattr(runtimes, "SYSTEM_VENDOR_FOLDER", tmp_path / "vendors")
-    monkeypatch.setattr(runtimes, "_NVIDIA_FOLDERS", (str(tmp_path / "nvidia"),))
+    monkeypatch.setattr(runtimes, "_LIBRARY_FOLDERS", (str(tmp_path / "nvidia"),))
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache" / name))
     # no look at this machine's own libraries
@@ -208,6 +208,26 @@ def test_unregistered_nvidia_joins_the_registered(
     assert "OCL_ICD_VENDORS" in caplog.text
 
 
+def test_libraries_named_for_the_khronos_loader_are_registered(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pocl, nvidia = (machine / "nvidia" / name for name in ("libpocl.so.2", "libnvidia-opencl.so.1"))
+    pocl.touch()
+    nvidia.touch()
+    monkeypatch.setenv("OCL_ICD_FILENAMES", f"{pocl.name}:libgone.so:/no/such.so:{nvidia.name}")
+    assert _vendors_after_prepare() == [str(pocl), str(nvidia)]
+
+
+def test_named_library_that_is_registered_is_not_registered_twice(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "vendors" / "pocl.icd").write_text("libpocl.so.2\n")
+    (machine / "nvidia" / "libpocl.so.2.9.0").touch()
+    (machine / "nvidia" / "libpocl.so.2").symlink_to("libpocl.so.2.9.0")
+    monkeypatch.setenv("OCL_ICD_FILENAMES", str(machine / "nvidia" / "libpocl.so.2.9.0"))
+    assert _vendors_after_prepare() is None
+
+
 def test_registered_nvidia_is_left_alone(machine: Path) -> None:
     (machine / "vendors" / "nvidia.icd").write_text("libnvidia-opencl.so.1\n")
     (machine / "nvidia" / "libnvidia-opencl.so.1").touch()
@@ -224,6 +244,7 @@ def test_users_choice_of_runtimes_is_respected(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (machine / "nvidia" / "libnvidia-opencl.so.1").touch()
+    monkeypatch.setenv("OCL_ICD_FILENAMES", "libnvidia-opencl.so.1")
     monkeypatch.setenv("OCL_ICD_VENDORS", str(machine / "vendors"))
     assert _vendors_after_prepare() == []
 
@@ -236,6 +257,9 @@ def test_unwritable_cache_folder(machine: Path) -> None:
 
 
 def test_ldconfig_finds_nvidia(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listing = "\tlibnvidia-opencl.so.1 (libc6,x86-64) => /opt/lib/libnvidia-opencl.so.1\n"
+    listing = (
+        "\tlibnvidia-opencl.so.10 (libc6,x86-64) => /opt/lib/libnvidia-opencl.so.10\n"
+        "\tlibnvidia-opencl.so.1 (libc6,x86-64) => /opt/lib/libnvidia-opencl.so.1\n"
+    )
     monkeypatch.setattr(subprocess, "run", lambda *_a, **_k: SimpleNamespace(stdout=listing))
-    assert runtimes.find_nvidia_library() == "/opt/lib/libnvidia-opencl.so.1"
+    assert runtimes.find_library("libnvidia-opencl.so.1") == "/opt/lib/libnvidia-opencl.so.1"

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from clrelion.fourier import transforms as tf
+from clrelion.fourier.padded import padded_forward, padded_inverse
 from clrelion.fourier.shells import half_transform_frequencies, half_transform_shells
 from tests.reference.phantoms import blob_map
 from tests.reference.relion_programs import read_mrc, run_relion, write_mrc
@@ -123,3 +128,44 @@ def test_rescaled_map_equals_relion_image_handler(tmp_path: Path, new_pixel: flo
     image = tf.rescale_image(volume[:2], 24)
     assert image.shape == (2, 24, 24)
     np.testing.assert_allclose(image.mean(axis=(1, 2)), volume[:2].mean(axis=(1, 2)))
+
+
+@pytest.fixture
+def own_default() -> Iterator[None]:
+    """Leaves the default number of threads as it was."""
+    yield
+    tf.set_workers(None)
+
+
+@pytest.mark.usefixtures("own_default")
+def test_threads_given_once_reach_every_transform(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    for name in ("rfft", "irfft", "fft", "ifft", "rfft2", "irfft2", "rfftn", "irfftn"):
+        original = getattr(scipy.fft, name)
+
+        def counted(*args: Any, original: Any = original, **keywords: Any) -> Any:
+            used.append(keywords["workers"])
+            return original(*args, **keywords)
+
+        monkeypatch.setattr(scipy.fft, name, counted)
+    volume = np.random.default_rng(1).normal(size=(8, 8, 8))
+
+    def transform_all(workers: int | None = None) -> set[int]:
+        used.clear()
+        tf.inverse_2d(tf.forward_2d(volume, workers), workers)
+        tf.inverse_3d(tf.forward_3d(volume, workers), workers)
+        tf.rescale_map(volume, 6, workers)
+        padded_inverse(padded_forward(volume, 16, 8, workers), 16, 8, workers)
+        return set(used)
+
+    assert transform_all() == {len(os.sched_getaffinity(0))}
+    tf.set_workers(3)
+    assert transform_all() == {3}
+    assert transform_all(workers=2) == {2}
+    tf.set_workers(None)
+    assert transform_all() == {len(os.sched_getaffinity(0))}
+
+
+def test_transforms_need_a_thread() -> None:
+    with pytest.raises(ValueError, match="at least one thread"):
+        tf.set_workers(0)

@@ -8,7 +8,7 @@ import pytest
 from clrelion.device.session import DeviceSession
 from tests.kernels.launch import Output
 from tests.kernels.weight_inputs import random_weights
-from tests.reference.threshold import threshold_of_count, threshold_of_fraction
+from tests.reference.threshold import significance_threshold
 
 _SOURCE = """<%include file="/common/threshold.cl.mako"/>
 __kernel void thresholds(__global const real* weights, const long n, const real goal,
@@ -16,24 +16,21 @@ __kernel void thresholds(__global const real* weights, const long n, const real 
 {
     __local real scratch[${wg}];
     __local int counts[${wg}];
-    const real by_fraction = threshold_of_fraction(weights, n, goal, scratch);
-    const real by_count = threshold_of_count(weights, n, count, counts);
-    result[2 * get_local_id(0)] = by_fraction;
-    result[2 * get_local_id(0) + 1] = by_count;
+    result[get_local_id(0)] = significance_threshold(weights, n, goal, count, scratch, counts);
 }
 """
 
 
 @pytest.mark.parametrize("wg", [1, 7, 64])
-def test_all_work_items_get_the_thresholds(any_session: DeviceSession, wg: int) -> None:
+def test_all_work_items_get_the_threshold(any_session: DeviceSession, wg: int) -> None:
     kernel = any_session.kernel_from_source("thresholds", _SOURCE, wg=wg)
     rng = np.random.default_rng(wg)
     for n in (1, 3, 63, 500):
         weights = random_weights(rng, any_session, (n, 1), [0.9]).ravel()
-        for count in (1, 2, n, n + 1):
-            result = Output(any_session, (wg, 2))
-            weights_d = any_session.to_device(weights.astype(any_session.real))
-            goal = 0.9 * float(weights.sum())
-            kernel((wg,), (wg,), weights_d, n, goal, count, result.array)
-            expected = [threshold_of_fraction(weights, goal), threshold_of_count(weights, count)]
-            assert np.all(result.read() == np.array(expected, dtype=any_session.real))
+        weights_d = any_session.to_device(weights.astype(any_session.real))
+        for goal in (0.9 * float(weights.sum()), 1e9):
+            for count in (-1, 0, 1, 2, n, n + 1):
+                result = Output(any_session, wg)
+                kernel((wg,), (wg,), weights_d, n, goal, count, result.array)
+                expected = significance_threshold(weights, goal, count)
+                assert np.all(result.read() == any_session.real(expected))

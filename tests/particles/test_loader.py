@@ -209,15 +209,21 @@ def test_background_starts_beyond_the_rounded_squared_radius() -> None:
     assert check_normalisation(image, np.sqrt(4.6)) == [], "rnd(4.6) = 5"
 
 
-def test_normalisation_warns_once(table: ParticleTable, caplog: pytest.LogCaptureFixture) -> None:
+def test_few_unnormalised_images_are_one_warning(table: ParticleTable, caplog: pytest.LogCaptureFixture) -> None:
     check = NormalisationCheck(table, particle_diameter_angst=3.0)
     with caplog.at_level(logging.WARNING):
         for batch in BatchLoader(table, np.arange(0, N, 2), 4, ImageReader("p.star")):
             check.inspect(batch)
         assert not caplog.records
-        for batch in BatchLoader(table, np.arange(0, N, 2), 4, ImageReader("p.star")):
+        for batch in BatchLoader(table, np.arange(0, N, 4), 4, ImageReader("p.star")):
             batch.images *= 5
             check.inspect(batch)
+        check.conclude()
     assert len(caplog.records) == 1
-    assert "p.star row 1: 1@g1.mrcs does not look normalised" in caplog.text
-    assert check.n_bad == 12
+    assert "p.star: 6 of 18 images checked are not normalised" in caplog.text
+    assert "the first at p.star row 1 (1@g1.mrcs): background mean" in caplog.text
+    for batch in BatchLoader(table, np.arange(0, N), 4, ImageReader("p.star")):
+        batch.images *= 5
+        check.inspect(batch)
+    with pytest.raises(ImageError, match="give --dont_check_norm"):
+        check.conclude()

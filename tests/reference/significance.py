@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.reference.threshold import threshold_of_count, threshold_of_fraction
+from tests.reference.threshold import significance_threshold
 
 
 class Significance(NamedTuple):
@@ -33,10 +33,8 @@ def significance(
     """
     rows = []
     for w in weights:
-        threshold = threshold_of_fraction(w.ravel(), adaptive_fraction * w.sum())
-        if max_significants > 0:
-            threshold = max(threshold, threshold_of_count(w.ravel(), max_significants))
-        threshold = max(threshold, smallest)
+        goal = adaptive_fraction * w.sum()
+        threshold = max(significance_threshold(w.ravel(), goal, max_significants), smallest)
         kept = w >= threshold
         rows.append((w.sum(), threshold, kept.sum(), kept.any(axis=1).sum()))
     sums, thresholds, samples, orientations = (

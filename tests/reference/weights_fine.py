@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.reference.diff2_fine import Block
-from tests.reference.threshold import threshold_of_count, threshold_of_fraction
+from tests.reference.threshold import significance_threshold
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def weights_fine(
             weight[best] = 1.0
         else:
             weight = np.exp(log_weights - top)
-        threshold = max(threshold_of_fraction(weight, adaptive_fraction * weight.sum()), smallest)
-        if max_significants > 0:
-            threshold = max(threshold, threshold_of_count(weight, max_significants))
+        goal = adaptive_fraction * weight.sum()
+        threshold = max(significance_threshold(weight, goal, max_significants), smallest)
         kept = weight >= (1.0 if hard else threshold)
         omega = np.where(kept, weight / weight.sum(), 0.0)
         result.append(

@@ -100,6 +100,19 @@ def test_page_holds_numbers_and_pictures(auto_refine: str) -> None:
         assert png.startswith(b"\x89PNG")
 
 
+def test_what_was_not_estimated_is_left_open(tmp_path: Path) -> None:
+    root = str(tmp_path / "run")
+    write_iteration(root, 1, 30.0)
+    start = model(1, 40.0, ["ref.mrc"])
+    start.current_size, start.ave_pmax = 0, 0.0
+    start.acc_rot_deg = start.acc_trans_angst = np.array([999.0])
+    write_model(model_file(root, 0), start)
+    text = make_report(root).read_text(encoding="utf-8")
+    assert "<td>999" not in text
+    assert text.count("<td>–</td>") == 4
+    assert "<td>2.00</td>" in text
+
+
 def test_classification_has_no_fsc(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     root = str(tmp_path / "run")

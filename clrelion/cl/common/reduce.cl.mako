@@ -43,15 +43,15 @@ GROUP_FUNCTION ${type} ${function}(const ${type} value, __local ${type} *scratch
 }
 </%def>
 % if single_item:
-static inline real group_sum(const real value, __local real *scratch) { return value; }
-static inline real group_max(const real value, __local real *scratch) { return value; }
-static inline real group_min(const real value, __local real *scratch) { return value; }
-static inline int group_sum_int(const int value, __local int *scratch) { return value; }
-static inline void group_argmin(
+GROUP_FUNCTION real group_sum(const real value, __local real *scratch) { return value; }
+GROUP_FUNCTION real group_max(const real value, __local real *scratch) { return value; }
+GROUP_FUNCTION real group_min(const real value, __local real *scratch) { return value; }
+GROUP_FUNCTION int group_sum_int(const int value, __local int *scratch) { return value; }
+GROUP_FUNCTION void group_argmin(
     real *value, int *index, __local real *scratch, __local int *index_scratch)
 {
 }
-static inline int group_exclusive_sum_int(const int value, __local int *scratch, int *total)
+GROUP_FUNCTION int group_exclusive_sum_int(const int value, __local int *scratch, int *total)
 {
     *total = value;
     return 0;

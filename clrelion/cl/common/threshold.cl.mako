@@ -30,8 +30,8 @@ GROUP_FUNCTION real significance_threshold(
     __global const real* weights, const long n, const real goal, const int count,
     __local real* scratch, __local int* counts)
 {
-    /* both conditions in one search: compilers for CPUs take seconds for a second loop with
-     * barriers, or for a branch around it */
+    /* both conditions in one search: PoCL compiles a second loop with barriers, or a branch around
+     * it, for ten seconds */
     BITS low = 0, high = BITS_OF_ONE + 1;
     while (high - low > 1) {
         const BITS middle = low + (high - low) / 2;

@@ -15,7 +15,7 @@
  * Reference: tests/reference/contrast_transfer.py
  */
 <%include file="/common/types.cl.mako"/>
-
+<% f = "" if double_precision else "f" %>
 __kernel void contrast_transfer(
     __global const real* restrict parameters, __global const real2* restrict uv,
     __global const real* restrict even_aberration, const real pi_lambda, const real k4,
@@ -34,13 +34,13 @@ __kernel void contrast_transfer(
 % if intact_first_peak:
     if (fabs(gamma) < (real)M_PI_2${"" if double_precision else "_F"}) value = (real)1;
 % endif
-    value *= exp(-c[5] * q2 * (real)0.25);
+    value *= exp(-c[5] * q2 * 0.25${f});
 % if phase_flipped:
     value = fabs(value);
 % elif only_flip_phases:
     value = value < (real)0 ? (real)-1 : (real)1;
 % endif
     value *= c[6];
-    if (fabs(value) < (real)1e-8) value = value < (real)0 ? (real)-1e-8 : (real)1e-8;
+    if (fabs(value) < 1e-8${f}) value = value < (real)0 ? -1e-8${f} : 1e-8${f};
     out[(long)i * n_list + j] = ${"value * value" if squared else "value"};
 }

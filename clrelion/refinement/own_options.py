@@ -1,0 +1,36 @@
+"""What a continued run needs and RELION's optimiser file has no label for: block data_clrelion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clrelion.options import RefineOptions
+
+__all__ = ["IMAGE_FOLDER", "own_labels", "stored_own_options"]
+
+IMAGE_FOLDER = "clrelionImageFolder"
+"""Folder of the particle STAR file the run began with: images may be named relative to it."""
+
+# Label of each option; unlike start options, these matter in every iteration.
+_LABELS = {
+    "clrelionMinresMap": "minres_map",
+    "clrelionSigma2Fudge": "sigma2_fudge",
+    "clrelionMinSigma2Offset": "min_sigma2_offset_angst2",
+    "clrelionConsistentOffsetPrior": "consistent_offset_prior",
+    "clrelionAlwaysCC": "always_cc",
+}
+
+
+def own_labels(options: RefineOptions, image_folder: str) -> dict[str, str]:
+    """Labels and values to write into the optimiser file."""
+    values: dict[str, str] = {}
+    for label, name in _LABELS.items():
+        value = getattr(options, name)
+        values[label] = str(int(value)) if isinstance(value, bool) else str(value)
+    values[IMAGE_FOLDER] = image_folder
+    return values
+
+
+def stored_own_options(labels: Mapping[str, str]) -> dict[str, object]:
+    """Options by field name from the labels of an optimiser file; RELION's has none of them."""
+    return {name: labels[label] for label, name in _LABELS.items() if label in labels}
