@@ -32,7 +32,8 @@ types: setup
 	$(BIN)/mypy
 
 parity: setup
-	$(BIN)/python tools/parity.py $(ARGUMENTS)
+	@tools/ensure_opencl.sh $(VENV) any >/dev/null
+	$(BIN)/python -m tools.parity --device $(DEVICE) $(ARGUMENTS)
 
 bench: setup
 	$(BIN)/python tools/bench.py $(ARGUMENTS)

@@ -25,6 +25,7 @@ ROOMS = [
     "refinement",
     "parallel",
     "report",
+    "simulation",
     "cli",
 ]
 SHARED = {"errors", "constants"}  # any room may import these
@@ -116,6 +117,7 @@ def test_imports_follow_the_data(path: Path) -> None:
         ("refinement", "from clrelion import cli"),
         ("errors", "from clrelion.io.star import read_star"),
         ("io", "from clrelion.helpers import x"),
+        ("refinement", "from clrelion.simulation.dataset import simulate"),
     ],
 )
 def test_the_import_rule_catches(room: str, source: str) -> None:

@@ -1,4 +1,4 @@
-"""The console script ``clrelion``: ``clrelion refine ...``, ``clrelion devices``."""
+"""The console script ``clrelion``: ``clrelion refine``, ``devices``, ``simulate``."""
 
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ usage: clrelion COMMAND [options]
 commands:
   refine     classify or auto-refine; the same program as clrelion_refine
   devices    list the OpenCL devices of this machine and test them
+  simulate   make particles with known poses from an atomic model or a map
 
 `clrelion COMMAND --help` says more; `clrelion --version` prints the version.
 """
@@ -42,11 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from clrelion.cli.devices import devices
 
         return devices(rest)
+    if command == "simulate":
+        from clrelion.cli.simulate import simulate
+
+        return simulate(rest)
     if command == "--version":
         print(f"clrelion {VERSION}")
         return 0
     if command in ("", "--help", "-h"):
         print(_USAGE, end="")
         return 0 if command else 1
-    complain("clrelion", f"there is no command {command!r}; commands: refine, devices")
+    complain("clrelion", f"there is no command {command!r}; commands: refine, devices, simulate")
     return 1

@@ -53,6 +53,8 @@ class DeviceSession:
         NumPy scalar types of the precision.
     profile : Profile
         Times by step.
+    plans : dict
+        Plans of transforms made on this session, by kind and size.
     is_cpu : bool
     n_compute_units : int
 
@@ -97,6 +99,7 @@ class DeviceSession:
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
         self._hold_limit: int | None = None
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
+        self.plans: dict[tuple[Any, ...], Any] = {}
 
     def _check_precision(self) -> None:
         if self.precision == "double" and self.capabilities.double_atomics == "none":

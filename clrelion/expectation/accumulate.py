@@ -77,7 +77,10 @@ class Accumulator:
         norm = self._norms(batch, residual)
         likelihood = np.zeros(batch.n)
         likelihood[good] = setup.log_likelihoods(
-            batch.spectrum[good], samples.maximum[good], samples.sum_weight[good]
+            batch.spectrum[good],
+            batch.edge_power[good],
+            samples.maximum[good],
+            samples.sum_weight[good],
         )
         pmax = np.divide(1.0, samples.sum_weight, out=np.zeros(batch.n), where=good)
         self.sums.norm_sum += float(norm[good].sum())

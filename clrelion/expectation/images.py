@@ -64,8 +64,9 @@ class BatchImages:
         The same on the device.
     spectrum
         float64, (n, n_box/2+1); power of the masked image by image shell.
-    window_power
-        float64, (n,); power of the whole window of the scoring size.
+    edge_power, window_power
+        float64, (n,); power of the last shell of the window of the scoring size, and of the whole
+        window.
     offset_px
         float64, (n, 2) as (x, y); the whole-pixel offset that was applied.
     prior_offset_px
@@ -80,6 +81,7 @@ class BatchImages:
     scale: NDArray[np.float64]
     scale_d: Array
     spectrum: NDArray[np.float64]
+    edge_power: NDArray[np.float64]
     window_power: NDArray[np.float64]
     offset_px: NDArray[np.float64]
     prior_offset_px: NDArray[np.float64]
@@ -109,6 +111,7 @@ class BatchImages:
             self.scale[span],
             copy(self.scale_d),
             self.spectrum[span],
+            self.edge_power[span],
             self.window_power[span],
             self.offset_px[span],
             self.prior_offset_px[span],
@@ -171,12 +174,17 @@ class ImagePreparation:
         self._outside_d = session.to_device(outside.ravel(), real)
         self._fft: BatchFFT2D | None = None
         start, pixel, _ = shell_lists(self._box, geometry.image_size)
-        _, window, _ = shell_lists(self._box, scoring_size)
-        # the last list is the window of the scoring size, which may differ from s_g
-        window = window[-scoring_size * (scoring_size // 2 + 1) :]
-        n_shell_pixels = int(start[-2])
-        pixel = np.concatenate([pixel[:n_shell_pixels], window])
-        start[-1] = len(pixel)
+        # two more lists for the window of the scoring size, which may be smaller than s_g
+        scoring_start, scoring_pixel, _ = shell_lists(self._box, scoring_size)
+        last = scoring_size // 2
+        lists = [
+            pixel[: start[-2]],
+            scoring_pixel[scoring_start[last] : scoring_start[last + 1]],
+            scoring_pixel[scoring_start[-2] :],
+        ]
+        pixel = np.concatenate(lists)
+        start = np.append(start[:-1], start[-2] + np.cumsum([len(part) for part in lists[1:]]))
+        start = start.astype(np.int32)
         self._shell_start_d = session.to_device(start)
         self._shell_pixel_d = session.to_device(pixel)
         self._n_lists = len(start) - 1
@@ -237,7 +245,8 @@ class ImagePreparation:
             scoring_ctf=ctf if corrected else self.transfer.ones(len(ids)),
             scale=scale,
             scale_d=session.to_device(scale, session.real),
-            spectrum=spectrum[:, :-1],
+            spectrum=spectrum[:, :-2],
+            edge_power=spectrum[:, -2],
             window_power=spectrum[:, -1],
             offset_px=offset,
             prior_offset_px=self._prior_offsets(ids, table),

@@ -193,6 +193,7 @@ class OpticsSetup:
     def log_likelihoods(
         self,
         spectrum: NDArray[np.float64],
+        edge_power: NDArray[np.float64],
         maximum: NDArray[np.float64],
         sum_weight: NDArray[np.float64],
     ) -> NDArray[np.float64]:
@@ -202,6 +203,8 @@ class OpticsSetup:
         ----------
         spectrum
             float64, (n, n_box/2+1); power of the masked images by image shell.
+        edge_power
+            float64, (n,); power of the last shell that was scored.
         maximum, sum_weight
             float64, (n,); largest log-weight and sum of exp(l - maximum) of the fine pass.
         """
@@ -210,6 +213,7 @@ class OpticsSetup:
         scored = self.fine.pixels.size // 2 + 1
         half = self.geometry.image_size // 2
         # what does not depend on the reference was left out of the squared differences
-        constant = 0.5 * spectrum[:, :scored] @ self._shell_weights(scored)
+        weights = self._shell_weights(scored)
+        constant = 0.5 * (spectrum[:, : scored - 1] @ weights[:-1] + edge_power * weights[-1])
         constant += 0.5 * spectrum[:, half + 1 :].sum(axis=1)
         return np.asarray(np.log(sum_weight) + maximum - constant - self._constant)

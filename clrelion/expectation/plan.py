@@ -6,6 +6,7 @@ used.  Results do not depend on it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ _KEPT_SHARE = 0.25
 _RUN_SHARE = 0.1
 _FINE_SHARE = 0.25
 _MAX_BATCH = 8192
+_PRIOR_REACH_SIGMAS = 3.0
+_LIST_MARGIN = 1.2
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def plan_expectation(
     table_bytes = n_all * settings.n_child_orientations * row_bytes
     table_fits = settings.is_dense and table_bytes <= min(_KEPT_SHARE * free, largest)
 
-    samples = n_columns * n_trans * real_bytes
+    per_image = n_columns if settings.is_dense else _orientations_per_image(settings)
+    samples = per_image * n_trans * real_bytes
     shifted = 2 * n_trans * n_coarse_padded * real_bytes
     buffers = [
         BufferNeed("references and sums", fixed),
@@ -128,7 +132,7 @@ def plan_expectation(
         BufferNeed("shifted images", 0, shifted),
         BufferNeed("squared differences", 0, samples),
         BufferNeed("candidate weights", 0, samples),
-        BufferNeed("norms and maxima", 0, 2 * n_columns * real_bytes),
+        BufferNeed("norms and maxima", 0, 2 * per_image * real_bytes),
     ]
     batch = plan_batches(
         title,
@@ -148,3 +152,24 @@ def plan_expectation(
         largest_bytes=largest,
         is_dense=settings.is_dense,
     )
+
+
+def _orientations_per_image(settings: ExpectationSettings) -> int:
+    """Coarse orientations in an image's list of a sparse search, about and rather too many."""
+    search, grid = settings.local_search, settings.orientation_grid
+    n_alive = int((settings.pdf_class > 0).sum())
+    if settings.keeps_orientation or search is None:
+        return n_alive
+
+    def reach_deg(sigma_deg: float) -> float:
+        return min(180.0, _PRIOR_REACH_SIGMAS * sigma_deg) if sigma_deg > 0 else 180.0
+
+    sigmas = (search.sigma_rot_deg, search.sigma_tilt_deg)
+    # a prior on one of the two angles alone leaves a band and not a cap
+    reach = reach_deg(max(sigmas)) if min(sigmas) > 0 else 180.0
+    n_sphere = grid.n_dir * settings.point_group.order
+    cap = math.sin(math.radians(reach) / 2.0) ** 2 * n_sphere
+    n_dir = min(grid.n_dir, math.ceil(_LIST_MARGIN * cap) + 1)
+    window = reach_deg(search.sigma_psi_deg) / 180.0 * grid.n_psi
+    n_psi = min(grid.n_psi, math.ceil(_LIST_MARGIN * window) + 1)
+    return n_alive * n_dir * n_psi

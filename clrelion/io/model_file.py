@@ -49,6 +49,7 @@ _SPECTRUM_LABELS = {
 }
 _ORIENTABILITY = "rlnSpectralOrientabilityContribution"
 _NO_RESOLUTION_ANGST = 999.0
+_DIRECTIONS = "model_pdf_orient_class_"
 
 
 @dataclass(kw_only=True)
@@ -131,13 +132,15 @@ class ModelFile:
         return self.ori_size // 2 + 1
 
 
-def read_model(path: str | os.PathLike[str]) -> ModelFile:
+def read_model(path: str | os.PathLike[str], with_directions: bool = True) -> ModelFile:
     """Read a model file of clrelion or RELION (4.0 or later).
 
     Parameters
     ----------
     path
         ``X_model.star``.
+    with_directions
+        False leaves out the priors of the directions, the longest tables by far.
 
     Raises
     ------
@@ -150,7 +153,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     -----
     Specification E 6.3, F.5.
     """
-    blocks = read_star(path)
+    blocks = read_star(path, None if with_directions else _DIRECTIONS)
     if "model_general" not in blocks:
         raise ContinueError(f"{path}: has no data_model_general; it is no _model.star")
     general = blocks["model_general"]
@@ -224,7 +227,7 @@ def _read_directions(
     blocks: Mapping[str, StarBlock], path: str | os.PathLike[str], n_classes: int
 ) -> NDArray[np.float64] | None:
     """Direction priors, or None if any class has none."""
-    names = [f"model_pdf_orient_class_{k + 1}" for k in range(n_classes)]
+    names = [f"{_DIRECTIONS}{k + 1}" for k in range(n_classes)]
     if not all(name in blocks for name in names):
         return None
     first = blocks[names[0]]

@@ -54,13 +54,15 @@ class SamplingFile:
     tilt_deg: NDArray[np.float64] | None = None
 
 
-def read_sampling(path: str | os.PathLike[str]) -> SamplingFile:
+def read_sampling(path: str | os.PathLike[str], with_directions: bool = True) -> SamplingFile:
     """Read a sampling file of clrelion or RELION.
 
     Parameters
     ----------
     path
         ``X_sampling.star``.
+    with_directions
+        False leaves out the list of directions.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def read_sampling(path: str | os.PathLike[str]) -> SamplingFile:
     -----
     Specification E 6.4.  The originals fall back to the current values.
     """
-    blocks = read_star(path)
+    blocks = read_star(path, None if with_directions else _DIRECTIONS)
     if _GENERAL not in blocks:
         raise ContinueError(f"{path}: has no data_{_GENERAL}; it is no _sampling.star")
     general = blocks[_GENERAL]

@@ -148,13 +148,15 @@ class _ScannedBlock:
     line_numbers: Sequence[int] = ()
 
 
-def read_star(path: str | os.PathLike[str]) -> dict[str, StarBlock]:
-    """Read all blocks of a STAR file.
+def read_star(path: str | os.PathLike[str], without: str | None = None) -> dict[str, StarBlock]:
+    """Read the blocks of a STAR file.
 
     Parameters
     ----------
     path
         STAR file, UTF-8 (other bytes survive a round trip).
+    without
+        Leave out tables whose name begins so: tables of directions are long.
 
     Returns
     -------
@@ -173,7 +175,10 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, StarBlock]:
     """
     text = _load(path)
     scanned = _scan(text, str(path))
-    tables = _starfile_tables(path, text, scanned)
+    if without is not None:
+        scanned = [block for block in scanned if not block.name.startswith(without)]
+    # starfile reads whole files only
+    tables = _starfile_tables(path, text, scanned) if without is None else None
     blocks: dict[str, StarBlock] = {}
     for block in scanned:
         columns = tables.get(block.name) if tables is not None else None

@@ -88,10 +88,6 @@ class RefineOptions(OptionTable):
             raise OptionsError("--solvent_correct_fsc needs --solvent_mask MAP")
         if self.solvent_mask2 is not None and self.solvent_mask is None:
             raise OptionsError("--solvent_mask2 needs --solvent_mask MAP")
-        if self.relion_quirks and self.consistent_offset_prior:
-            raise OptionsError(
-                "--relion_quirks and --consistent_offset_prior contradict each other: drop one"
-            )
 
     def _check_start(self) -> None:
         """Ask for what a run from scratch needs: particles, a reference, a place for output."""

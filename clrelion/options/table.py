@@ -375,11 +375,7 @@ class OptionTable(BaseModel):
     ] = False
     deterministic: Annotated[
         bool, Flag("deterministic", DEVICE, "",
-            "Bit-identical repeats on one device, at some cost in speed.", COMMAND)
-    ] = False
-    relion_quirks: Annotated[
-        bool, Flag("relion_quirks", DEVICE, "",
-            "Repeat RELION's quirks that are mended by default (docs/differences.md).", COMMAND)
+            "Insist on bit-identical repeats: refuses devices that add in no fixed order.", COMMAND)
     ] = False
 
     dry_run: Annotated[

@@ -216,11 +216,13 @@ class NoiseSpectrumEstimator:
         if abs(pixel_size - self._pixel_size_angst) > _IMAGE_PIXEL_TOLERANCE_ANGST:
             new_size = round_half_away_int(images.shape[-1] * pixel_size / self._pixel_size_angst)
             images = rescale_image(images, new_size + new_size % 2)
+        # zeros around smaller images hold no noise: the spectrum is that of a full box (E Q9)
+        filled = min(1.0, (images.shape[-1] / self._ori_size) ** 2)
         images = window_map(images, self._ori_size, ndim=2)
         self._n_images[optics_group] += len(images)
         self._sum_image += images.sum(axis=0)
         power = np.sum(np.abs(forward_2d(images)) ** 2, axis=0)
-        self._sum_spectra[optics_group] += _shell_means_2d(power)
+        self._sum_spectra[optics_group] += _shell_means_2d(power) / filled
 
     def finish(self) -> FloatArray:
         """Compute the noise spectra.

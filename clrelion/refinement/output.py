@@ -194,7 +194,7 @@ class Output:
             do_scale_correction=does_scale(self.options, state),
             refs_are_ctf_corrected=state.references_ctf_corrected,
             n_pool=1,
-            own_options=own_labels(self.options, state.image_folder),
+            own_options=own_labels(self.options, state),
             command_line=self.command_line,
             **_options_as_stored(self.options),
             **_schedule_as_stored(state.schedule),

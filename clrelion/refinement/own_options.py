@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clrelion.options import RefineOptions
+from clrelion.refinement.state import RunState
 
-__all__ = ["IMAGE_FOLDER", "own_labels", "stored_own_options"]
+__all__ = ["IMAGE_FOLDER", "PERTURBATION", "PIXEL_SIZE", "own_labels", "stored_own_options"]
 
 IMAGE_FOLDER = "clrelionImageFolder"
 """Folder of the particle STAR file the run began with: images may be named relative to it."""
+
+PIXEL_SIZE = "clrelionPixelSize"
+"""Of the model, Å, all digits: the ninth decides about pixels at the cut-off (specification F.1)"""
+
+PERTURBATION = "clrelionPerturbation"
+"""Of the sampling, all digits; the sampling file has five or six."""
 
 # Label of each option; unlike start options, these matter in every iteration.
 _LABELS = {
@@ -21,13 +28,15 @@ _LABELS = {
 }
 
 
-def own_labels(options: RefineOptions, image_folder: str) -> dict[str, str]:
+def own_labels(options: RefineOptions, state: RunState) -> dict[str, str]:
     """Labels and values to write into the optimiser file."""
     values: dict[str, str] = {}
     for label, name in _LABELS.items():
         value = getattr(options, name)
         values[label] = str(int(value)) if isinstance(value, bool) else str(value)
-    values[IMAGE_FOLDER] = image_folder
+    values[IMAGE_FOLDER] = state.image_folder
+    values[PIXEL_SIZE] = repr(float(state.pixel_size_angst))
+    values[PERTURBATION] = repr(float(state.perturbation))
     return values
 
 

@@ -25,7 +25,12 @@ from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import angular_step_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.expectation_setup import Grids
-from clrelion.refinement.own_options import IMAGE_FOLDER, stored_own_options
+from clrelion.refinement.own_options import (
+    IMAGE_FOLDER,
+    PERTURBATION,
+    PIXEL_SIZE,
+    stored_own_options,
+)
 from clrelion.refinement.schedule_state import SamplingState, ScheduleState
 from clrelion.refinement.state import HalfModel, RunState
 
@@ -152,7 +157,7 @@ def restart_run(
         A file is missing or does not fit.
     """
     _check_halves(options, run)
-    optimiser, model = run.optimiser, run.models[0]
+    optimiser, model, own = run.optimiser, run.models[0], run.optimiser.own_options
     table = read_particles(
         resolve_run_file(optimiser.data_star, run.path), options.pixel_size_angst, options.ctf
     )
@@ -162,20 +167,18 @@ def restart_run(
         table=table,
         models=[_half_model(m, run, table, n_dir) for m in run.models],
         ori_size=model.ori_size,
-        pixel_size_angst=model.pixel_size_angst,
+        pixel_size_angst=float(own.get(PIXEL_SIZE, model.pixel_size_angst)),
         iteration=optimiser.iteration,
         schedule=_schedule(run),
         sampling=sampling,
         start_sampling=_original(sampling),
         # restored, unlike in RELION (specification E Q17)
-        perturbation=run.sampling.perturbation,
+        perturbation=float(own.get(PERTURBATION, run.sampling.perturbation)),
         current_size=model.current_size,
         references_ctf_corrected=optimiser.refs_are_ctf_corrected,
         is_continued=True,
         seeding_iteration=_seeding_iteration(run),
-        image_folder=optimiser.own_options.get(
-            IMAGE_FOLDER, str(Path(table.star_path).resolve().parent)
-        ),
+        image_folder=own.get(IMAGE_FOLDER, str(Path(table.star_path).resolve().parent)),
     )
     if options.tau2_fudge != model.tau2_fudge and "tau2_fudge" not in given:
         raise ContinueError(f"--continue {run.path}: the stored --tau2_fudge cannot be restored")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clrelion.device.choice import choose_device
 from clrelion.device.session import DeviceSession
-from clrelion.errors import StarError
+from clrelion.errors import ContinueError, OptionsError, StarError
 from clrelion.fourier.masks import prepare_solvent_mask
 from clrelion.fourier.transforms import set_workers
 from clrelion.io.mrc import read_map
@@ -96,6 +96,12 @@ def run_refinement(
     """
     started = time.monotonic()
     options, state, run = _set_up(options, command_line)
+    if state.iteration >= options.max_iterations:
+        flag = "--auto_iter_max" if options.auto_refine else "--iter"
+        raise ContinueError(
+            f"--continue {options.continue_from}: this run has done its {state.iteration} "
+            f"iterations; give a larger {flag}"
+        )
     if options.dry_run:
         run.dry_run(state)
         return RunSummary(options.output_root, state.iteration, False, _resolution(state), [], 0.0)
@@ -139,6 +145,11 @@ def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, R
     point_group = PointGroup.from_name(options.symmetry)
     session = DeviceSession(choose_device(options.device), options.precision)
     _log.info("Device: %s, driver %s", session.info.label, session.info.driver)
+    if options.deterministic and not session.is_cpu:
+        raise OptionsError(
+            f"--deterministic: {session.info.label} adds up the back-projections in no fixed "
+            "order; drop the option, or give --device cpu"
+        )
     if stored is not None:
         state = restart_run(options, stored, point_group, given)
         source = _images(options, state.table, state.image_folder)

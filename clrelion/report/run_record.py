@@ -76,7 +76,7 @@ def read_run(root: str) -> list[IterationRecord]:
 
 
 def _read_iteration(root: str, iteration: int | None, half_set: int) -> IterationRecord:
-    model = read_model(model_file(root, iteration, half_set))
+    model = read_model(model_file(root, iteration, half_set), with_directions=False)
     sampling = Path(sampling_file(root, iteration))
     halves = (1, 2) if half_set else (0,)
     maps = [
@@ -87,6 +87,6 @@ def _read_iteration(root: str, iteration: int | None, half_set: int) -> Iteratio
     return IterationRecord(
         iteration=iteration,
         model=model,
-        sampling=read_sampling(sampling) if sampling.is_file() else None,
+        sampling=read_sampling(sampling, with_directions=False) if sampling.is_file() else None,
         maps=[name for name in maps if Path(name).is_file()],
     )

@@ -159,14 +159,13 @@ class _Growth:
             trials = trials + 1.7 * self._radius * _unit_vectors(self._rng, 64)
             mates = np.concatenate([np.array(centres) @ operator for operator in self._operators])
             own = np.einsum("ti,oij->toj", trials, self._operators[1:])
-            everything = np.concatenate(
-                [np.broadcast_to(mates, (64, *mates.shape)), own], axis=1
-            )
+            everything = np.concatenate([np.tile(mates, (64, 1, 1)), own], axis=1)
             clearance = np.linalg.norm(everything - trials[:, None], axis=-1).min(axis=1)
             # uneven weights give a compact shape that is no ball
-            distance = np.linalg.norm((trials - start) * (1.0, 1.2, 0.8), axis=1)
-            centres.append(trials[np.argmin(distance + 10.0 * np.maximum(
-                1.6 * self._radius - clearance, 0.0))])  # fmt: skip
+            middle = np.mean(centres, axis=0)
+            distance = np.linalg.norm((trials - middle) * (1.0, 1.2, 0.7), axis=1)
+            overlap = np.maximum(1.6 * self._radius - clearance, 0.0)
+            centres.append(trials[np.argmin(distance + 10.0 * overlap)])
         return np.array(centres)
 
     def grow(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -218,14 +217,11 @@ class _Growth:
         others = self._mates[:, : max(self._placed - 2, 0)].reshape(-1, 3)
         if len(self._operators) > 1:
             others = np.concatenate([others, self._mates[1:, : self._placed].reshape(-1, 3)])
-        clashes = np.zeros(len(segments))
-        if len(others):
-            squared = (
-                (segments**2).sum(-1)[..., None]
-                - 2.0 * segments @ others.T
-                + (others**2).sum(-1)
-            )
-            clashes = (squared < _CLOSEST_CA_ANGST**2).sum(axis=(1, 2))
+        end = self._trace[self._placed - 1]
+        reach = np.linalg.norm(segments - end, axis=-1).max() + _CLOSEST_CA_ANGST
+        others = others[((others - end) ** 2).sum(axis=1) < reach**2]
+        gaps = np.linalg.norm(segments[:, :, None] - others, axis=-1)
+        clashes = (gaps < _CLOSEST_CA_ANGST).sum(axis=(1, 2))
         cost = outside.mean(axis=1) + 2.0 * clashes / n + self._rng.uniform(0, 0.3, len(segments))
         return np.asarray(segments[np.argmin(cost)])
 

@@ -51,7 +51,8 @@ def test_refine_help_is_grouped_and_quick() -> None:
 def test_unknown_command() -> None:
     done = run("classify")
     assert done.returncode == 1
-    assert done.stderr == "clrelion: there is no command 'classify'; commands: refine, devices\n"
+    line = "clrelion: there is no command 'classify'; commands: refine, devices, simulate\n"
+    assert done.stderr == line
 
 
 @pytest.mark.parametrize(

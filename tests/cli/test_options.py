@@ -96,7 +96,6 @@ def test_allowed_point_groups_exist(name: str) -> None:
         ({"solvent_mask2": "m.mrc"}, "--solvent_mask2 needs --solvent_mask"),
         ({"force_converge": True}, "--force_converge needs --continue"),
         ({"join_random_halves": True}, "--join_random_halves needs --continue"),
-        ({"relion_quirks": True, "consistent_offset_prior": True}, "contradict each other"),
     ],
 )
 def test_contradictions_are_errors(values: dict[str, object], message: str) -> None:

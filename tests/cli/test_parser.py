@@ -221,7 +221,7 @@ def test_every_option_survives_the_command_line() -> None:
         else:
             expected[name] = samples.get(name, "3")
             words.append(expected[name])
-        if name in ("skip_rotate", "relion_quirks"):  # contradict others that are given
+        if name == "skip_rotate":  # contradicts others that are given
             words.pop()
             del expected[name]
     options = parse_refine(words).options

@@ -25,21 +25,25 @@ def slices(
     n_padded: int,
     n_projected: int | None = None,
     group: tuple[int, int] = (1, 1),
+    name: str = "project_rows",
 ) -> npt.NDArray[np.complex128]:
-    """What the kernel writes, as complex numbers (row, pixel of the padded list)."""
+    """What project_rows (_vector) writes, as complex numbers (row, pixel of the padded list)."""
     _, edge, _, nx = reference.shape
     n_rows = len(row_class)
-    xy = np.full((n_padded, 2), 1e3)  # pixels beyond the list must not be looked at
-    xy[: pixels.n] = pixels.xy
-    out = Output(session, (n_rows, 2, n_padded))
+    n_projected = pixels.n if n_projected is None else n_projected
+    in_vectors = name.endswith("_vector")
+    n_stored = -(-n_padded // 16) * 16 if in_vectors else n_padded
+    out = Output(session, (n_rows, 2, n_stored))
     run_kernel(
-        session, "project_rows", (n_padded, n_rows), group,
+        session, name,
+        (n_rows,) if in_vectors else (n_padded, n_rows), (1,) if in_vectors else group,
         reference, edge, nx, nx - 1, grid.frames, grid.psis,
-        int32(row_class), int32(row_frame), int32(row_psi), xy,
-        pixels.n if n_projected is None else n_projected, n_padded, n_rows, out,
+        int32(row_class), int32(row_frame), int32(row_psi),
+        _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored, n_rows, out,
     )  # fmt: skip
     result = out.read()
-    return result[:, 0] + 1j * result[:, 1]
+    assert not result[:, :, n_projected:].any()
+    return (result[:, 0] + 1j * result[:, 1])[:, :n_padded]
 
 
 def packed_slices(
@@ -53,21 +57,42 @@ def packed_slices(
     n_projected: int,
     panel: int,
     group: tuple[int, int] = (1, 1),
+    name: str = "project_grid",
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """What the kernel writes: projections (panels, 2, n_padded, panel) and powers."""
+    """What project_grid (_vector) writes.
+
+    Projections (panels, 2, n_padded, panel) and powers (panels, n_padded, panel).
+    """
     _, edge, _, nx = reference.shape
     n_panels = -(-n_orientations // panel)
-    xy = np.full((n_padded, 2), 1e3)
-    xy[: pixels.n] = pixels.xy
-    projections = Output(session, (n_panels, 2, n_padded, panel))
-    powers = Output(session, (n_panels, n_padded, panel))
+    in_vectors = name.endswith("_vector")
+    n_columns = n_panels * panel
+    n_stored = -(-n_padded // 16) * 16 if in_vectors else n_padded
+    projections = Output(session, (n_panels, 2, n_stored, panel))
+    powers = Output(session, (n_panels, n_stored, panel))
     run_kernel(
-        session, "project_grid", (n_panels * panel, n_padded), group,
+        session, name,
+        (n_panels,) if in_vectors else (n_columns, n_padded), (1,) if in_vectors else group,
         reference, edge, nx, nx - 1, grid.frames, grid.psis,
         len(grid.rot_deg), len(grid.psi_deg), first, n_orientations,
-        xy, n_projected, n_padded, n_panels * panel, projections, powers, panel=panel,
+        _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored,
+        n_panels if in_vectors else n_columns, projections, powers, panel=panel,
     )  # fmt: skip
-    return projections.read(), powers.read()
+    assert not projections.read()[:, :, n_projected:].any()
+    assert not powers.read()[:, n_projected:].any()
+    return projections.read()[:, :, :n_padded], powers.read()[:, :n_padded]
+
+
+def _pixel_table(
+    pixels: PixelList, n_projected: int, n_padded: int, in_vectors: bool
+) -> npt.NDArray[np.float64]:
+    """Pixels in padded Fourier units; those that are not projected must not be looked at.
+
+    The vector kernels look at all of them, sixteen at a time, and get zeros there.
+    """
+    table = np.full((n_padded, 2), 0.0 if in_vectors else 1e3)
+    table[:n_projected] = pixels.xy[:n_projected]
+    return np.ascontiguousarray(table.T) if in_vectors else table
 
 
 def operands(

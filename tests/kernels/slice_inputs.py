@@ -37,7 +37,7 @@ class PixelList:
 
     @property
     def xy(self) -> npt.NDArray[np.float64]:
-        return self.padding_factor * np.stack([self.kx, self.ky], axis=1)
+        return np.asarray(self.padding_factor * np.stack([self.kx, self.ky], axis=1))
 
     @property
     def shell(self) -> npt.NDArray[np.int32]:

@@ -33,10 +33,10 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/diff2_fine_vector": _choices(vector=[8, 16], cross_correlation=[False, True]),
     "expectation/image_maxima": _GROUPS,
     "expectation/project_grid": [{"panel": 32}],
+    "expectation/project_grid_vector": [{"panel": 32}],
     "expectation/significance": _GROUPS,
     "expectation/soft_mask": _choices(noise_fill=[False, True]),
     "expectation/weighted_sums": [{"atomic_scatter": True}],
-    "expectation/weighted_sums_workers": [{"atomic_scatter": False}],
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
 }
 """By template name; a template that is not here takes no parameters of its own."""

@@ -106,20 +106,16 @@ def test_random_particles(
     zernike = (0.0, 0.3, -20.0, 10.0, 5.0)
     aberration = even_zernike_phase(u, v, zernike)
     result = ctfs(any_session, particles, u, v, aberration, group=group, **modes)
-    expected = contrast_transfer(
-        u[None], v[None], voltage_kv=VOLTAGE_KV, spherical_aberration_mm=CS_MM,
-        amplitude_contrast=0.1, even_zernike=zernike,
-        **{name: values[:, None] for name, values in particles.items()}, **modes,
-    )  # fmt: skip
+    given: dict[str, Any] = {name: values[:, None] for name, values in particles.items()}
+    given |= {"voltage_kv": VOLTAGE_KV, "spherical_aberration_mm": CS_MM}
+    given |= {"amplitude_contrast": 0.1, "even_zernike": zernike}
+    expected = contrast_transfer(u[None], v[None], **given, **modes)
     tolerance = tolerances.of_phase(any_session.real, largest_phase(particles, np.hypot(u, v)))
     if "intact_first_peak" in modes or "only_flip_phases" in modes:
         # values jump where the phase is at a limit: leave out what single precision cannot decide
         plain = contrast_transfer(
-            u[None], v[None], voltage_kv=VOLTAGE_KV, spherical_aberration_mm=CS_MM,
-            amplitude_contrast=0.1, even_zernike=zernike,
-            **{**{name: p[:, None] for name, p in particles.items()}, "bfactor": 0.0,
-               "scale_factor": 1.0},
-        )  # fmt: skip
+            u[None], v[None], **{**given, "bfactor": 0.0, "scale_factor": 1.0}
+        )
         clear = (np.abs(plain) > 2e-3) & (np.abs(plain) < 1 - 2e-6)
         assert clear.mean() > 0.9
         result, expected = np.where(clear, result, 0), np.where(clear, expected, 0)

@@ -16,8 +16,8 @@ from tests.kernels.slice_inputs import pixel_list, random_grid, random_reference
 from tests.reference.diff2_coarse import diff2_coarse
 from tests.reference.project_grid import project_grid
 
-TILED: tuple[str, dict[str, int]] = ("diff2_coarse", {})
-VECTORS: list[tuple[str, dict[str, int]]] = [
+TILED: tuple[str, dict[str, Any]] = ("diff2_coarse", {})
+VECTORS: list[tuple[str, dict[str, Any]]] = [
     ("diff2_coarse_vector", {"rows": 4, "panel": 32, "vector": 8}),
     ("diff2_coarse_vector", {"rows": 3, "panel": 16, "vector": 16}),
     ("diff2_coarse_vector", {"rows": 1, "panel": 8, "vector": 4}),
@@ -27,8 +27,8 @@ VECTORS: list[tuple[str, dict[str, int]]] = [
 @pytest.fixture(
     params=[TILED, *VECTORS], ids=lambda v: "-".join([v[0], *(str(x) for x in v[1].values())])
 )
-def variant(request: pytest.FixtureRequest) -> tuple[str, dict[str, int]]:
-    chosen: tuple[str, dict[str, int]] = request.param
+def variant(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    chosen: tuple[str, dict[str, Any]] = request.param
     return chosen
 
 
@@ -39,7 +39,7 @@ def variant(request: pytest.FixtureRequest) -> tuple[str, dict[str, int]]:
 @pytest.mark.parametrize("epilogue", ["none", "add_norm", "correlation"])
 def test_random_matrices(
     any_session: DeviceSession,
-    variant: tuple[str, dict[str, int]],
+    variant: tuple[str, dict[str, Any]],
     epilogue: Any,
     n_images: int,
     n_trans: int,
@@ -77,18 +77,21 @@ def test_variants_agree(any_session: DeviceSession) -> None:
 
 
 def test_projections_of_zeros(
-    any_session: DeviceSession, variant: tuple[str, dict[str, int]]
+    any_session: DeviceSession, variant: tuple[str, dict[str, Any]]
 ) -> None:
     """No reference: diff2 is the constant that was left out, the correlation is zero."""
     name, parameters = variant
     images, projections = np.ones((6, 16)), np.zeros((5, 16))
     norm, inverse = np.zeros((2, 5)), np.ones(2)
-    for given in (("none", None, None), ("add_norm", norm, None), ("correlation", norm, inverse)):
+    choices: list[tuple[Any, Any, Any]] = [
+        ("none", None, None), ("add_norm", norm, None), ("correlation", norm, inverse)
+    ]  # fmt: skip
+    for given in choices:
         result = coarse_product(any_session, name, images, projections, *given, 3, 0, **parameters)
         assert np.all(result == 0)
 
 
-def _problem(rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+def _problem(rng: np.random.Generator) -> dict[str, Any]:
     pixels = pixel_list(14)
     n_images = 3
     grid = random_grid(rng, 6, 2)
@@ -103,14 +106,14 @@ def _problem(rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         "reference": reference,
         "slices": project_grid(reference, grid.matrices, 0, 12, pixels.xy),
         "weight": rng.uniform(1, 3, pixels.n),
-        "grid": grid,  # type: ignore[dict-item]
+        "grid": grid,
     }
 
 
 def _kernel_chain(
     session: DeviceSession,
     problem: dict[str, Any],
-    variant: tuple[str, dict[str, int]],
+    variant: tuple[str, dict[str, Any]],
     power_factor: float,
     inverse_image_norm: npt.NDArray[Any] | None,
 ) -> npt.NDArray[Any]:
@@ -142,7 +145,7 @@ def _kernel_chain(
 
 
 def test_specification_5_4_a(
-    any_session: DeviceSession, variant: tuple[str, dict[str, int]]
+    any_session: DeviceSession, variant: tuple[str, dict[str, Any]]
 ) -> None:
     """Projection, operands and both products together are 1/2 sum W |q C P - X S|^2."""
     problem = _problem(np.random.default_rng(8))
@@ -157,7 +160,7 @@ def test_specification_5_4_a(
 
 
 def test_specification_5_4_b(
-    any_session: DeviceSession, variant: tuple[str, dict[str, int]]
+    any_session: DeviceSession, variant: tuple[str, dict[str, Any]]
 ) -> None:
     """The cross-correlation iteration: - Re sum (q C P)* X S over both norms."""
     problem = _problem(np.random.default_rng(9))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,8 +19,8 @@ VECTORS = [("diff2_fine_vector", {"vector": vector}) for vector in (4, 8, 16)]
 
 
 @pytest.fixture(params=[*GROUPED, *VECTORS], ids=lambda v: f"{v[0]}-{next(iter(v[1].values()))}")
-def variant(request: pytest.FixtureRequest) -> tuple[str, dict[str, int]]:
-    chosen: tuple[str, dict[str, int]] = request.param
+def variant(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    chosen: tuple[str, dict[str, Any]] = request.param
     return chosen
 
 
@@ -29,7 +31,7 @@ def variant(request: pytest.FixtureRequest) -> tuple[str, dict[str, int]]:
 @pytest.mark.parametrize("cross_correlation", [False, True])
 def test_random_blocks(
     any_session: DeviceSession,
-    variant: tuple[str, dict[str, int]],
+    variant: tuple[str, dict[str, Any]],
     n_blocks: tuple[int, ...],
     n_trans: int,
     n_children: int,
@@ -55,19 +57,19 @@ def test_random_blocks(
 
 
 def test_one_block_of_everything_is_the_coarse_product(
-    any_session: DeviceSession, variant: tuple[str, dict[str, int]]
+    any_session: DeviceSession, variant: tuple[str, dict[str, Any]]
 ) -> None:
     rng = np.random.default_rng(4)
     n_trans, n_slices, n_padded = 6, 11, 64
-    shifted = rng.standard_normal((1, n_trans, n_padded, 2)) @ [1, 1j]
+    shifted = rng.standard_normal((1, n_trans, n_padded, 2)) @ np.array([1, 1j])
     power = rng.uniform(0, 2, (1, n_padded))
-    slices = rng.standard_normal((n_slices, n_padded, 2)) @ [1, 1j]
+    slices = rng.standard_normal((n_slices, n_padded, 2)) @ np.array([1, 1j])
     block = Block(0, range(n_slices), tuple(range(n_trans)))
     name, parameters = variant
     fine = fine_scores(
         any_session, name, shifted, power, slices, block_vectors([block], 1), **parameters
     )
-    vector = {"rows": 4, "panel": 32, "vector": 8}
+    vector: dict[str, Any] = {"rows": 4, "panel": 32, "vector": 8}
     norm = coarse_product(any_session, "diff2_coarse_vector", power, np.abs(slices) ** 2, **vector)
     coarse = coarse_product(
         any_session, "diff2_coarse_vector",
@@ -79,7 +81,7 @@ def test_one_block_of_everything_is_the_coarse_product(
 
 
 def test_projections_of_zeros(
-    any_session: DeviceSession, variant: tuple[str, dict[str, int]]
+    any_session: DeviceSession, variant: tuple[str, dict[str, Any]]
 ) -> None:
     shifted = np.ones((1, 2, 16), dtype=complex)
     power = np.ones((1, 16))

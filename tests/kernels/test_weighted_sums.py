@@ -69,16 +69,17 @@ def random_batch(
     def noise(*dimensions: int) -> npt.NDArray[np.complex128]:
         return rounded(session, rng.standard_normal((*dimensions, 2)) @ [1, 1j])
 
-    rows = []
+    rows: list[tuple[int, int, int, int, int, list[tuple[int, float]]]] = []
     for image, n_rows in enumerate(rows_of_image):
         for _ in range(n_rows):
             n_entries = int(rng.integers(1, n_trans + 1))
             translations = np.sort(rng.permutation(n_trans)[:n_entries])
             omega = rounded(session, rng.uniform(0, 1 / n_rows / n_entries, n_entries))
             entries = [(int(t), float(w)) for t, w in zip(translations, omega, strict=True)]
-            place = rng.integers(0, (n_classes, 4, 3, n_slices))
-            rows.append((image, *(int(p) for p in place), entries))
+            k, d, p, s = rng.integers(0, (n_classes, 4, 3, n_slices)).tolist()
+            rows.append((image, k, d, p, s, entries))
     weight = rng.uniform(0.1, 3, shape) * (rng.random(shape) < 0.9)
+    weight[:, -5:] = 0.0  # pixels beyond the sums' sphere, which only complete the shells
     return Batch(
         pixels, noise(*shape), noise(*shape),
         rounded(session, rng.uniform(-1, 1, shape)), rounded(session, rng.uniform(-1, 1, shape)),
@@ -98,31 +99,47 @@ def kernel_sums(
 ) -> WeightedSums:
     """What the kernel writes; volumes of the workers are added up. ``start``: what was there."""
     n_images, n_list = batch.image_ft.shape
-    n_padded = n_list + 5
+    atomic = name == "weighted_sums"
+    n_padded = n_list + 5 if atomic else -(-n_list // 16) * 16
+    behind = (0, n_padded - n_list)
     images = np.array([row[0] for row in batch.rows], dtype=int)
     numbers = np.array([row[:5] for row in batch.rows], dtype=int).reshape(-1, 5)
     entries = [row[5] for row in batch.rows]
     n_entries = [len(e) for e in entries]
     ramp_x, ramp_y = batch.pixels.ramps(batch.shifts_px, BOX)
+    # where nothing is back-projected, nobody may look for the place
+    xy = np.where(np.any(batch.bp_weight > 0, axis=0)[:, None], batch.pixels.xy, 1e6)
     n_volumes = len(first_image) - 1 if first_image else 1
     shape = (n_volumes, *batch.shape, 4)
     volumes = Output(session, shape, start=np.zeros(shape) if start is None else start)
     pixel_sums = Output(session, (n_images, n_list, 4))
-    atomic = name == "weighted_sums"
+    if atomic:
+        about_pixels: tuple[Any, ...] = (
+            batch.pixels.kxy, batch.pixels.shell, xy,
+            batch.scale_mask.astype(np.uint8), batch.scale_mask.shape[1],
+            ramp_x, ramp_y, ramp_x.shape[1], batch.pixels.half,
+        )  # fmt: skip
+    else:
+        kx, ky = batch.pixels.kxy.T
+        phases = ramp_x[:, kx] * ramp_y[:, ky + batch.pixels.half]
+        about_pixels = (
+            np.pad(batch.pixels.shell, behind), np.pad(xy.T, ((0, 0), behind)),
+            batch.scale_mask.astype(np.uint8), batch.scale_mask.shape[1],
+            np.pad(split_complex(phases), ((0, 0), (0, 0), behind)),
+        )  # fmt: skip
     run_kernel(
         session, name, (n_list, n_images) if atomic else (n_volumes,), group if atomic else (1,),
         batch.image_ft, batch.unmasked_ft, batch.reference_ctf, batch.bp_data, batch.bp_weight,
-        np.pad(split_complex(batch.slices_ft), ((0, 0), (0, 0), (0, 5))),
+        np.pad(split_complex(batch.slices_ft), ((0, 0), (0, 0), behind)),
         int32(np.searchsorted(images, np.arange(n_images + 1))),
         *(int32(numbers[:, column]) for column in (1, 2, 3, 4)),
         np.array([sum(w for _, w in e) for e in entries]),
         int32(np.cumsum([0, *n_entries])), int32([t for e in entries for t, _ in e]),
         np.array([w for e in entries for _, w in e]),
-        batch.pixels.kxy, batch.pixels.shell, batch.pixels.xy, batch.scale_mask.astype(np.uint8),
-        batch.scale_mask.shape[1], ramp_x, ramp_y, ramp_x.shape[1], batch.pixels.half,
+        *about_pixels,
         batch.grid.frames, batch.grid.psis, n_list, n_padded, batch.shape[1], batch.shape[3],
         batch.pixels.centre, batch.shape[0], n_images if atomic else int32(first_image),
-        volumes, pixel_sums, atomic_scatter=atomic, **parameters,
+        volumes, pixel_sums, **({"atomic_scatter": True} if atomic else {}), **parameters,
     )  # fmt: skip
     total = volumes.read().astype(np.float64).sum(axis=0)
     assert np.all(total[..., 3] == 0)
@@ -231,7 +248,7 @@ def test_scatter_is_the_adjoint_of_projection(
     pixels = pixel_list(20, n_padding)
     grid = random_grid(rng, 3, 1)
     x = random_reference(rng, 1, pixels.centre)
-    y = rng.standard_normal((3, pixels.n, 2)) @ [1, 1j]
+    y = rng.standard_normal((3, pixels.n, 2)) @ np.array([1, 1j])
     zero, each = np.zeros(3), np.arange(3)
     projected = slices(any_session, x, grid, zero, each, zero, pixels, pixels.n)
     ones = np.ones((3, pixels.n))

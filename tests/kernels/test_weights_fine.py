@@ -30,11 +30,10 @@ class Problem:
     trans_px: npt.NDArray[np.float64]
     pixel_size: float = 1.25
 
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        return (
+    def expected(self, **choices: Any) -> list[FineWeights]:
+        return weights_fine(
             self.diff2, self.blocks, self.n_children, self.log_translation, self.centre,
-            self.trans_px, self.pixel_size,
+            self.trans_px, self.pixel_size, **choices,
         )  # fmt: skip
 
 
@@ -136,7 +135,9 @@ def test_random_blocks(
         problem = problem_of(
             any_session, np.random.default_rng(seed), n_blocks, n_trans, n_children
         )
-        expected = weights_fine(*problem.inputs, fraction, max_significants, smallest)
+        expected = problem.expected(
+            adaptive_fraction=fraction, max_significants=max_significants, smallest=smallest
+        )
         # the decision must not hang on the last bits of the exponents
         running = [np.cumsum(np.sort(e.weight)[::-1]) / (e.sum_weight or 1) for e in expected]
         if all(np.min(np.abs(r - fraction), initial=1) > 1e-3 for r in running):
@@ -156,7 +157,7 @@ def test_hard_assignment(any_session: DeviceSession, wg: int) -> None:
     no_prior = np.zeros_like(problem.log_translation)
     problem = Problem(tied, flat, 4, no_prior, problem.centre, problem.trans_px)
     found = kernel_weights(any_session, problem, wg, hard=True)
-    expected = weights_fine(*problem.inputs, hard=True)
+    expected = problem.expected(hard=True)
     assert_same(any_session, found, expected)
     assert [e.omega.max() for e in found] == [1.0, 1.0, 1.0]
     assert [e.n_significant for e in found] == [1, 1, 1]

@@ -209,7 +209,9 @@ def test_background_starts_beyond_the_rounded_squared_radius() -> None:
     assert check_normalisation(image, np.sqrt(4.6)) == [], "rnd(4.6) = 5"
 
 
-def test_few_unnormalised_images_are_one_warning(table: ParticleTable, caplog: pytest.LogCaptureFixture) -> None:
+def test_few_unnormalised_images_are_one_warning(
+    table: ParticleTable, caplog: pytest.LogCaptureFixture
+) -> None:
     check = NormalisationCheck(table, particle_diameter_angst=3.0)
     with caplog.at_level(logging.WARNING):
         for batch in BatchLoader(table, np.arange(0, N, 2), 4, ImageReader("p.star")):

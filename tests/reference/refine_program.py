@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import shlex
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,8 @@ def write_small_set(folder: Path, n: int = 24) -> None:
 
 def write_stack(path: Path, images: np.ndarray) -> None:
     """Write a stack of images."""
-    with mrcfile.new(path, overwrite=True) as file:
+    with warnings.catch_warnings(), mrcfile.new(path, overwrite=True) as file:
+        warnings.simplefilter("ignore", RuntimeWarning)  # NaN may be meant
         file.set_data(np.asarray(images, dtype=np.float32))
         file.voxel_size = PIXEL
 

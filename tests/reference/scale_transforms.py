@@ -1,4 +1,4 @@
-"""Factors on transforms (specification E 2.10)."""
+"""Multiply image transforms by one real factor a pixel (specification E 2.10, MTF)."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from numpy.typing import NDArray
 def scale_transforms(
     transforms: NDArray[np.complex128], factor: NDArray[np.float64]
 ) -> NDArray[np.complex128]:
-    """Multiply every transform (image, pixel) by ``factor`` (pixel)."""
-    return transforms * factor[None, :]
+    """Product of each image's half-transform and ``factor``, both (..., ky, kx)."""
+    return np.einsum("iyx,yx->iyx", transforms, factor)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
 def shell_sums(
-    pixel_sums: NDArray[np.float64], shell: NDArray[np.int64], n_shells: int
+    pixel_sums: NDArray[np.float64], shell: NDArray[Any], n_shells: int
 ) -> NDArray[np.float64]:
     """Sum (image, pixel, value) over the pixels of each shell: (image, shell, value).
 

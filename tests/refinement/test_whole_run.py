@@ -94,9 +94,7 @@ class TestRealParticles:
             if number > 0:
                 names = [f"it{number:03d}_half{h}_class001_angdist.bild" for h in (1, 2)]
                 expected |= set(names)
-        found = {
-            p.name.removeprefix("run_") for p in root.iterdir() if p.name.startswith("run_")
-        }
+        found = {p.name.removeprefix("run_") for p in root.iterdir() if p.name.startswith("run_")}
         assert {name for name in found if not name.startswith("report_")} == expected
         assert read_optimiser(root / "run_optimiser.star").iteration == -1
         assert read_optimiser(root / "run_optimiser.star").model_star2 is None
@@ -198,9 +196,7 @@ class TestClassification:
             # six digits a value
             assert model.pdf_direction.sum() == pytest.approx(1, abs=1e-4)
             np.testing.assert_allclose(model.pdf_direction.sum(axis=1), model.pdf_class, atol=1e-4)
-            assert model.class_files == [
-                f"out/run_it{number:03d}_class{k:03d}.mrc" for k in (1, 2)
-            ]
+            assert model.class_files == [f"out/run_it{number:03d}_class{k:03d}.mrc" for k in (1, 2)]
         assert ended.out.count("Class sizes (%): ") == 4
         assert "Map: out/run_it004_class002.mrc" in ended.out
 

@@ -149,9 +149,7 @@ def absolute_deviation(found: npt.ArrayLike, wanted: npt.ArrayLike) -> float:
     return float(np.max(_beyond_rounding(a, b), initial=0.0))
 
 
-def map_deviation(
-    found: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]
-) -> float:
+def map_deviation(found: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]) -> float:
     """Relative L2 deviation of two maps."""
     a, b = found.astype(np.float64), wanted.astype(np.float64)
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

@@ -10,9 +10,19 @@ from pathlib import Path
 from unittest import mock
 
 from clrelion.cli.parser import parse_refine
-from clrelion.io.run_files import read_sampling
+from clrelion.io.run_files import read_sampling, sampling_file
 from clrelion.io.star import read_comments
 from clrelion.refinement.run import RunSummary, run_refinement
+from tools.parity.bounds import (
+    BOUNDS,
+    LOST_DIRECTIONS,
+    NOISE_FILL,
+    ON_THE_CUT,
+    PRINTED_PERTURBATION,
+    SMALL_FSC,
+    Bounds,
+    Relaxation,
+)
 from tools.parity.workplace import SHARED, working_in
 
 STEPS = SHARED / "data" / "steps"
@@ -30,14 +40,14 @@ class StepRun:
         Iterations to compare, in order; None is the converged one.
     starts_from
         Iteration of RELION's own files to continue from; None: the recorded command as it is.
-    why_not_equal
-        Why RELION's answer cannot come out to the last digit; empty: it must.
+    relaxation
+        Why RELION's answer cannot come out to the last digit; None: it must.
     """
 
     name: str
     iterations: tuple[int | None, ...]
     starts_from: int | None = None
-    why_not_equal: str = ""
+    relaxation: Relaxation | None = None
 
     @property
     def label(self) -> str:
@@ -49,41 +59,34 @@ class StepRun:
         """``bg`` (in the repository's examples) or ``pol`` (simulated)."""
         return self.name.split("/")[0]
 
+    def bounds(self, precision: str) -> Bounds:
+        """How far an iteration may be from RELION's in ``single`` or ``double`` precision."""
+        usual = BOUNDS[precision]
+        return usual if self.relaxation is None else self.relaxation.relax(usual)
+
     @property
     def recorded(self) -> Path:
         """Folder of RELION's files."""
         return STEPS / self.name
 
 
-_NOISE = (
-    "the surroundings of the particle are filled with noise from RELION's random generator "
-    "(specification E 2.7): only what does not depend on it is equal"
-)
-_LOST_DIRECTIONS = (
-    "unperturbed, RELION loses the prior's central direction of some particles to a NaN "
-    "(specification E, Q25)"
-)
-_HALF_2 = (
-    "on continuation RELION gives half 1's sigma2_noise to half 2 (specification E, Q26): the "
-    "particles of half 1 are compared"
-)
-
 STEP_RUNS = (
     StepRun("bg/base", (1, 2, 3)),
     StepRun("bg/os0", (1, 2)),
     StepRun("bg/os2", (1, 2)),
     StepRun("bg/c4", (1, 2)),
-    StepRun("bg/nomask", (1, 2), why_not_equal=_NOISE),
-    StepRun("bg/loc", (1, 2), why_not_equal=_LOST_DIRECTIONS),
+    StepRun("bg/nomask", (1,), relaxation=NOISE_FILL),
+    StepRun("bg/loc", (1,), relaxation=LOST_DIRECTIONS),
     StepRun("pol/base", (1, 2, 3)),
     StepRun("pol/base", (2,), starts_from=1),
     StepRun("pol/base", (3,), starts_from=2),
     StepRun("pol/nocc", (1, 2)),
-    StepRun("pol/pert", (1, 2, 3)),
-    StepRun("pol/full", (1, 2)),
+    StepRun("pol/pert", (1, 2, 3), relaxation=PRINTED_PERTURBATION),
+    StepRun("pol/full", (1, 2), relaxation=ON_THE_CUT),
     StepRun("pol/K2", (1, 2, 3)),
-    StepRun("pol/auto", (1, 2, 3, 4)),
-    StepRun("pol/fin", (None,), why_not_equal=_HALF_2),
+    StepRun("pol/auto", (1, 2, 3, 4), relaxation=SMALL_FSC),
+    # a step alone too: it continues from RELION's own files of pol/auto, iteration 4
+    StepRun("pol/fin", (None,), relaxation=ON_THE_CUT),
 )
 
 
@@ -142,12 +145,17 @@ def repeat_run(
 @contextmanager
 def _recorded_perturbations(run: StepRun) -> Iterator[None]:
     """Turn the grids by what RELION drew (0 in most runs), so that chance is out of the way."""
-    drawn = [
-        read_sampling(run.recorded / f"{'run' if i is None else f'run_it{i:03d}'}_sampling.star")
-        for i in run.iterations
-    ]
-    instances = iter([sampling.perturbation for sampling in drawn])
-    with mock.patch(
-        "clrelion.refinement.iteration.advance_perturbation", lambda *_: next(instances)
-    ):
+    root = str(run.recorded / "run")
+    is_last_alone = run.iterations == (None,)
+    numbers = run.iterations if is_last_alone else _executed(run)
+    drawn = [read_sampling(sampling_file(root, i)).perturbation for i in numbers]
+    with mock.patch("clrelion.refinement.iteration.advance_perturbation", side_effect=drawn):
         yield
+
+
+def _executed(run: StepRun) -> list[int]:
+    """Iterations that the run goes through, compared or not."""
+    recorded = [int(p.name[6:9]) for p in run.recorded.glob("run_it*_sampling.star")]
+    first = run.starts_from or 0
+    last = run.iterations[-1] if run.starts_from is not None else max(recorded)
+    return [i for i in sorted(recorded) if first < i <= (last or 0)]

@@ -8,19 +8,12 @@ this ten times faster than one work-item a pixel.
     scatter_vector(volume, edge, nx, centre, axes, x, y, re, im, weight)    its adjoint, by plain
         additions to (re, im, weight, 0): the work-item must own the volume
 
-volume: [edge][edge][nx] complex values as reals. The caller keeps all points inside.
+volume: [edge][edge][nx] complex values as reals, possibly more than an int counts. The caller keeps
+all points inside.
 Template parameters: real, double_precision. Reference: tests/reference/project_rows.py,
 tests/reference/weighted_sums.py.
 </%doc>
 <%include file="/common/types.cl.mako"/>
-% if double_precision:
-#define LANE_INT long16
-#define CONVERT_LANE_INT convert_long16
-% else:
-#define LANE_INT int16
-#define CONVERT_LANE_INT convert_int16
-% endif
-
 static inline void slice_axes(__global const real* frame, const real2 psi, real* axes)
 {
     for (int c = 0; c < 3; c++) {
@@ -33,7 +26,7 @@ static inline void slice_axes(__global const real* frame, const real2 psi, real*
  * mirrored to x >= 0. */
 static inline void slice_corners(
     const int edge, const int nx, const int centre, const real* axes, const real16 px,
-    const real16 py, LANE_INT* first, real16* dx, real16* dy, real16* dz, real16* mirrored)
+    const real16 py, long16* first, real16* dx, real16* dy, real16* dz, real16* mirrored)
 {
     real16 x = px * axes[0] + py * axes[3];
     real16 y = px * axes[1] + py * axes[4];
@@ -43,8 +36,8 @@ static inline void slice_corners(
     y *= *mirrored;
     z *= *mirrored;
     const real16 fx = floor(x), fy = floor(y), fz = floor(z);
-    *first = ((CONVERT_LANE_INT(fz) + centre) * edge + CONVERT_LANE_INT(fy) + centre) * nx
-        + CONVERT_LANE_INT(fx);
+    *first = ((convert_long16(fz) + centre) * edge + convert_long16(fy) + centre) * nx
+        + convert_long16(fx);
     *dx = x - fx;
     *dy = y - fy;
     *dz = z - fz;
@@ -54,11 +47,11 @@ static inline void slice_vector(
     __global const real* volume, const int edge, const int nx, const int centre,
     const real* axes, const real16 px, const real16 py, real16* re, real16* im)
 {
-    LANE_INT place;
+    long16 place;
     real16 fx, fy, fz, mirrored;
     slice_corners(edge, nx, centre, axes, px, py, &place, &fx, &fy, &fz, &mirrored);
     real dx[16], dy[16], dz[16], out_re[16], out_im[16];
-    ${"long" if double_precision else "int"} first[16];
+    long first[16];
     vstore16(fx, 0, dx);
     vstore16(fy, 0, dy);
     vstore16(fz, 0, dz);
@@ -84,11 +77,11 @@ static inline void scatter_vector(
     __global real* volume, const int edge, const int nx, const int centre, const real* axes,
     const real16 px, const real16 py, const real16 re, const real16 im, const real16 weight)
 {
-    LANE_INT place;
+    long16 place;
     real16 fx, fy, fz, mirrored;
     slice_corners(edge, nx, centre, axes, px, py, &place, &fx, &fy, &fz, &mirrored);
     real dx[16], dy[16], dz[16], in_re[16], in_im[16], in_weight[16];
-    ${"long" if double_precision else "int"} first[16];
+    long first[16];
     vstore16(fx, 0, dx);
     vstore16(fy, 0, dy);
     vstore16(fz, 0, dz);

@@ -82,10 +82,13 @@ void weighted_sums_workers(
             const real16 data = load_row(bp_data + p, j, n_list);
             const real16 weight = load_row(bp_weight + p, j, n_list);
             const real16 qc = load_row(reference_ctf + p, j, n_list);
-            const real16 px = vload16(0, bp_xy + j), py = vload16(0, bp_xy + n_padded + j);
-            const int scatters = any(weight > (real16)((real)0));
-            /* no weight, no data: pixels outside the sums' sphere or without noise estimate */
-            const real16 used = select((real16)((real)0), data, weight > (real16)((real)0));
+            /* no weight: pixels outside the sums' sphere or without noise estimate bring no data,
+             * and their coordinates may lie outside the volume */
+            const real16 none = (real16)((real)0);
+            const int scatters = any(weight > none);
+            const real16 used = select(none, data, weight > none);
+            const real16 px = select(none, vload16(0, bp_xy + j), weight > none);
+            const real16 py = select(none, vload16(0, bp_xy + n_padded + j), weight > none);
             u_re *= used;
             u_im *= used;
             real16 power = (real16)((real)0), masked_power = power;

@@ -1,0 +1,161 @@
+"""Transforms between a map and its zero-padded, centred half transform, on the device.
+
+The twin of `clrelion.fourier.padded`: axis by axis, on the non-zero part only.  The half transform
+is worked through in runs of columns (kx), so that the arrays between two axes stay within a limit:
+beyond one run, only the transforms along x are repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyopencl.array as cl_array
+
+from clrelion.device.line_fft import Samples, line_fft
+from clrelion.device.session import DeviceSession
+
+__all__ = ["PaddedFFT"]
+
+_WORK_BYTES = 2 * 10**9
+"""Limit of the arrays between two axes together; each then is far below 4 GB."""
+
+_WORK_SHARE = 0.125
+"""Their limit as a share of the device's memory."""
+
+_TYPICAL_TRANSFORMS = 100
+"""Transforms of a run, for the choice of the library."""
+
+
+class PaddedFFT:
+    """Transforms of maps of one size with one padded size and radius.
+
+    Parameters
+    ----------
+    session : DeviceSession
+    box : int
+        Edge n of the map, voxels.
+    padded_size : int
+        Even edge N_p >= n of the padded box, voxels.
+    padded_radius : int
+        P <= N_p / 2, padded Fourier pixels.
+    work_bytes : int, optional
+        Limit of the arrays between two axes; by default 2 GB or an eighth of the device's memory.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (2(P+1)+1, 2(P+1)+1, P+2), of the centred half array.
+    """
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        box: int,
+        padded_size: int,
+        padded_radius: int,
+        work_bytes: int | None = None,
+    ) -> None:
+        self._session = session
+        self._box = box
+        self._radius = padded_radius
+        # the frequencies -N_p/2 are no part of a half transform (specification M 0.3, E F.6)
+        self._lacks_lowest = padded_radius == padded_size // 2
+        if work_bytes is None:
+            work_bytes = min(_WORK_BYTES, int(_WORK_SHARE * session.info.global_memory_bytes))
+        self._work_bytes = work_bytes
+        edge = padded_radius + 1
+        self.shape = (2 * edge + 1, 2 * edge + 1, edge + 1)
+        columns = padded_radius + 1
+        lines = box * box + columns * (box + 2 * padded_radius + 1)
+        self._lines = line_fft(session, padded_size, float(_TYPICAL_TRANSFORMS * lines))
+
+    def forward(
+        self, volume: cl_array.Array, target: cl_array.Array, target_start: int = 0
+    ) -> None:
+        """Transform a map as if zero-padded.
+
+        Parameters
+        ----------
+        volume : pyopencl.array.Array
+            real, (n, n, n), real space, origin n//2.
+        target : pyopencl.array.Array
+            complex; at element ``target_start`` begins a centred half array of :attr:`shape`,
+            which receives the cube of frequencies -P..P (x: 0..P): sums over voxels of the map
+            times exp(-2 pi i q.x/N_p), unscaled.  Its margin of one voxel is not touched, and
+            nothing is cleared.
+        """
+        session, n, first = self._session, self._box, -(self._box // 2)
+        n_lines = 2 * self._radius + 1
+        edge, _, nx = self.shape
+        for start, count in self._runs(n * (n + n_lines)):
+            along_x = session.empty((n, n, count), session.complex)
+            self._lines(
+                Samples(volume, n, 1, first, n), Samples(along_x, count, 1, start, count), n * n
+            )
+            along_y = session.empty((n, n_lines, count), session.complex)
+            self._lines(
+                Samples(along_x, n * count, count, first, n),
+                Samples(along_y, n_lines * count, count, -self._radius, n_lines),
+                n, count,
+            )  # fmt: skip
+            corner = target_start + (edge + 1) * nx + start
+            self._lines(
+                Samples(along_y, count, n_lines * count, first, n),
+                Samples(target, nx, edge * nx, -self._radius, n_lines, corner),
+                n_lines, count,
+            )  # fmt: skip
+            del along_x, along_y  # before the next run allocates its own
+
+    def inverse(
+        self, fill: Callable[[cl_array.Array, int, int], None], volume: cl_array.Array
+    ) -> None:
+        """Transform coefficients into the central part of the padded box.
+
+        Parameters
+        ----------
+        fill : callable
+            ``fill(block, start, count)`` writes the coefficients of the columns start ..
+            start + count - 1 into the complex device array ``block`` (2P+1, 2P+1, count), axes z, y
+            from -P.
+        volume : pyopencl.array.Array
+            real, (n, n, n), overwritten: unscaled sums over coefficients, origin n//2.  The
+            frequencies -N_p/2 are left out.
+        """
+        session, n, first = self._session, self._box, -(self._box // 2)
+        n_all = 2 * self._radius + 1
+        skipped = int(self._lacks_lowest)
+        n_lines, lowest = n_all - skipped, skipped - self._radius
+        for start, count in self._runs(n * n + n_all * (n_all + n)):
+            block = session.empty((n_all, n_all, count), session.complex)
+            fill(block, start, count)
+            along_z = session.empty((n, n_lines, count), session.complex)
+            corner = skipped * (n_all + 1) * count
+            self._lines(
+                Samples(block, count, n_all * count, lowest, n_lines, corner),
+                Samples(along_z, count, n_lines * count, first, n),
+                n_lines, count, inverse=True,
+            )  # fmt: skip
+            del block
+            along_y = session.empty((n, n, count), session.complex)
+            self._lines(
+                Samples(along_z, n_lines * count, count, lowest, n_lines),
+                Samples(along_y, n * count, count, first, n),
+                n, count, inverse=True,
+            )  # fmt: skip
+            del along_z
+            self._lines(
+                Samples(along_y, count, 1, start, count),
+                Samples(volume, n, 1, first, n),
+                n * n, inverse=True, accumulate=start > 0,
+            )  # fmt: skip
+            del along_y
+
+    def _runs(self, elements_per_column: int) -> Iterator[tuple[int, int]]:
+        """Cut the columns 0..P into runs whose arrays together stay within the limit."""
+        bytes_per_column = elements_per_column * np.dtype(self._session.complex).itemsize
+        columns = self._radius + 1
+        n_runs = -(-columns // max(1, self._work_bytes // bytes_per_column))
+        step = -(-columns // n_runs)
+        for start in range(0, columns, step):
+            yield start, min(step, columns - start)
