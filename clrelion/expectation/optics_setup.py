@@ -140,7 +140,8 @@ class OpticsSetup:
     def _inverse_sigma2(self, pixels: PixelList, with_origin: bool) -> NDArray[np.float64]:
         """Compute w = 1/(sigma2_fudge sigma2) of the pixels (specification E 5.3, 5.6)."""
         settings = self._settings
-        used = np.arange(pixels.n) < pixels.n_used
+        # what is compared and what is inserted differ at the edge where the padding is no integer
+        used = pixels.is_backprojected if with_origin else np.arange(pixels.n) < pixels.n_used
         if with_origin and not settings.do_map:
             return used.astype(np.float64)
         shells = pixels.shells_of_model(self.geometry.remap, len(self._noise))

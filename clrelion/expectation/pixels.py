@@ -40,6 +40,9 @@ class PixelList:
         The first pixels, which lie within the references' sphere.
     n_used
         The first pixels, which are projected or back-projected; others only complete the shells.
+    is_backprojected
+        bool, (n,); the pixel lies within the sums' sphere. Where the padding is no integer, that is
+        not the references' sphere (specification E F.1, F.2; M 1.2).
     multiplicity
         float64, (n,); how often the pixel stands in the half-transform of size e.
     """
@@ -52,6 +55,7 @@ class PixelList:
     backprojected_xy: NDArray[np.float64]
     n_projected: int
     n_used: int
+    is_backprojected: NDArray[np.bool_]
     multiplicity: NDArray[np.float64]
 
     @property
@@ -157,6 +161,7 @@ def make_pixel_list(
         backprojected_xy=backprojector_padding * xy[order],
         n_projected=int(projected.sum()),
         n_used=int((projected | backprojected).sum()),
+        is_backprojected=backprojected[order],
         multiplicity=np.where(twice, 2.0, 1.0)[order],
     )
 

@@ -246,18 +246,16 @@ class Maximization:
                 options.tau2_fudge,
                 self._average_ctf2(state, result.parameters),
             )
-        volume = reconstruct(
-            backprojection,
-            None if options.no_map else spectrum.tau2,
-            options.tau2_fudge,
-            minres_map=options.minres_map,
-            precision=fft_precision(options, state.ori_size),
-        )
-        if not np.isfinite(volume).all():
-            raise NumericalError(
-                f"iteration {iteration}: the map of class {k + 1} holds NaN or infinity; check the "
-                "particles' CTF parameters and normalisation"
+        try:
+            volume = reconstruct(
+                backprojection,
+                None if options.no_map else spectrum.tau2,
+                options.tau2_fudge,
+                minres_map=options.minres_map,
+                precision=fft_precision(options, state.ori_size),
             )
+        except NumericalError as error:
+            raise NumericalError(f"iteration {iteration}, class {k + 1}: {error}") from error
         if is_cross_correlation and iteration == 1 and options.ini_high_angst is not None:
             return low_pass_after_first_iteration(
                 volume, spectrum, state.pixel_size_angst, options.ini_high_angst

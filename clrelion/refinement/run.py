@@ -25,6 +25,7 @@ from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.refinement.background import BackgroundWriter
 from clrelion.refinement.expectation_setup import schedule_policy
 from clrelion.refinement.initialise import default_particle_diameter_angst
 from clrelion.refinement.iteration import Iteration
@@ -105,14 +106,18 @@ def run_refinement(
     if options.dry_run:
         run.dry_run(state)
         return RunSummary(options.output_root, state.iteration, False, _resolution(state), [], 0.0)
-    maps = run.write_start(state)
     is_final = False
-    while state.iteration < options.max_iterations and not is_final:
-        run.check_abort()
-        maps = run.iterate(state, progress)
-        is_final = state.schedule.has_converged
-        if options.skip_maximize or run.reached_resolution(state):
-            break
+    try:
+        run.write_start(state)
+        while state.iteration < options.max_iterations and not is_final:
+            run.check_abort()
+            run.iterate(state, progress)
+            is_final = state.schedule.has_converged
+            if options.skip_maximize or run.reached_resolution(state):
+                break
+        maps = run.last_maps()
+    finally:
+        run.close()
     seconds = time.monotonic() - started
     summary = RunSummary(
         options.output_root, state.iteration, is_final, _resolution(state), maps, seconds
@@ -244,15 +249,24 @@ class _Run:
             policy.particle_diameter_angst,
             command_line,
         )
+        self._writer: BackgroundWriter[list[str]] = BackgroundWriter()
         self._pipeline = PipelineControl(options.pipeline_control)
 
     def check_abort(self) -> None:
         """Stop if RELION's pipeline asks for it."""
         self._pipeline.check_abort()
 
-    def write_start(self, state: RunState) -> list[str]:
+    def write_start(self, state: RunState) -> None:
         """Write the files of the iteration the run starts from."""
-        return self._output.write(state, self._iteration.grids(state))
+        self._output.write(state, self._iteration.grids(state))
+
+    def last_maps(self) -> list[str]:
+        """Wait until all files are written; give the maps of the last iteration."""
+        return self._writer.wait() or []
+
+    def close(self) -> None:
+        """Finish writing, however the run ends."""
+        self._writer.close()
 
     def dry_run(self, state: RunState) -> None:
         """Print sizes and plan of the first and of the last iteration."""
@@ -261,8 +275,8 @@ class _Run:
             _log.info("Last iteration (all data):")
             self._iteration.print_plan(state, uses_all_data=True)
 
-    def iterate(self, state: RunState, progress: ProgressMaker) -> list[str]:
-        """Run one iteration, write its files, print its summary; return the maps."""
+    def iterate(self, state: RunState, progress: ProgressMaker) -> None:
+        """Run one iteration, print its summary, and start writing its files."""
         profile = self._session.profile
         profile.reset()
         made = self._iteration.run(state, with_check(progress, self.check_abort))
@@ -270,14 +284,16 @@ class _Run:
         grids = self._iteration.grids(state)
         if self._options.skip_maximize:
             self._output.write_particles_only(state)
-            return []
-        maps = self._output.write(state, grids, is_final, made.unfiltered_half_maps)
+            return
+        now = state.snapshot()
+        self._writer.submit(
+            lambda: self._output.write(now, grids, is_final, made.unfiltered_half_maps)
+        )
         self._print_iteration(
             state, grids.orientations.angular_step_deg(self._options.oversampling)
         )
         for line in profile.table().splitlines():
             _log.info("%s", line)
-        return maps
 
     def _print_iteration(self, state: RunState, fine_step: float) -> None:
         schedule, sampling = state.schedule, state.sampling

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +131,16 @@ class RunState:
     def n_classes(self) -> int:
         """K."""
         return self.models[0].n_classes
+
+    def snapshot(self) -> RunState:
+        """Copy that later iterations do not change, for writing beside them.
+
+        Arrays are shared where iterations replace them as a whole; tau2 is changed in place.
+        """
+        models = [replace(model, tau2=model.tau2.copy()) for model in self.models]
+        return replace(
+            self, table=copy.copy(self.table), models=models, skipped=dict(self.skipped)
+        )
 
     def members(self, i_half: int) -> NDArray[np.int64]:
         """Rows of the table that belong to model ``i_half``, in table order."""

@@ -229,3 +229,30 @@ def test_few_unnormalised_images_are_one_warning(
         check.inspect(batch)
     with pytest.raises(ImageError, match="give --dont_check_norm"):
         check.conclude()
+
+
+@pytest.mark.filterwarnings("ignore:Data array contains NaN")
+def test_other_images_for_reconstruction(table: ParticleTable) -> None:
+    """They come beside the particle's own; a bad one drops the particle, too."""
+    reader = ImageReader(table.star_path)
+    others = ParticleImages(table, reader, use_reconstruct_images=True)
+    order = np.argsort(table.optics_group, kind="stable")
+    for batch in BatchLoader(table, order, 5, ImageReader(table.star_path), others):
+        assert batch.reconstruct_images is not None
+        first = pixels(batch.optics_group, batch.optics_group + 1)
+        for i, image, other in zip(
+            batch.ids.tolist(), batch.images, batch.reconstruct_images, strict=True
+        ):
+            np.testing.assert_array_equal(image, pixels(i, batch.optics_group + 1))
+            np.testing.assert_array_equal(other, first)
+    assert table.reconstruct_image_name is not None
+    stack = np.stack([pixels(0, 1), np.full((8, 8), np.nan, dtype=np.float32)])
+    with mrcfile.new("other.mrcs") as mrc:
+        mrc.set_data(stack.astype(np.float32))
+    for i in range(N):
+        table.reconstruct_image_name[i] = "2@other.mrcs" if i == 4 else "1@other.mrcs"
+    members = np.flatnonzero(table.optics_group == 0)
+    bad = list(BatchLoader(table, members, 50, ImageReader(table.star_path), others))[0]
+    np.testing.assert_array_equal(bad.bad_ids, [4])
+    assert bad.reconstruct_images is not None
+    assert len(bad.ids) == len(bad.images) == len(bad.reconstruct_images) == len(members) - 1

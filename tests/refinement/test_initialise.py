@@ -122,6 +122,14 @@ def test_noise_of_other_boxes_and_pixels() -> None:
     assert np.all(sigma2 > 0)
 
 
+def test_noise_of_smaller_boxes_is_that_of_a_full_one() -> None:
+    """The zeros around them hold none (E Q9)."""
+    images = np.random.default_rng(3).standard_normal((200, 24, 24))
+    estimator = NoiseSpectrumEstimator(32, 2.0, [2.0], 1000.0, 5, False)
+    estimator.add(images, 0)
+    assert estimator.finish()[0, 3:].mean() == pytest.approx(1 / (2 * 32**2), rel=0.03)
+
+
 def test_bad_images_are_refused() -> None:
     estimator = NoiseSpectrumEstimator(16, 2.0, [2.0], 20.0, 2, True)
     with pytest.raises(NumericalError, match="no image"):

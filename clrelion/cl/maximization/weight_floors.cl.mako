@@ -1,0 +1,45 @@
+/* weight_floors: regularised weights by shell, for the radial floor of the division.
+ *
+ *   sums[z][m] = (sum of regularised weights, number of voxels) over shell m of plane z
+ * Specification M 2.2a.
+ *
+ * volume real4 (re, im, weight, 0), centred half array [edge][edge][nx] from element start, read
+ * floor_bounds int [n_floors + 1], squared radii of the shells that are averaged, read
+ * bounds int [n_shells + 1], priors real [n_shells]: see common/regularised_weight, read
+ * sums double or float2 [edge][n_floors][2] (common/wide_sum), write
+ * Grid: (n_floors, edge), rounded up in the first. Local memory: none.
+ * Order of sums: rows, then columns, ascending.
+ * Reference: tests/reference/divide_volume.py
+ */
+<%include file="/common/wide_sum.cl.mako"/>
+<%include file="/common/regularised_weight.cl.mako"/>
+
+__kernel void weight_floors(
+    __global const real4* restrict volume, const long start, const int edge, const int nx,
+    const int squared_radius, __global const int* restrict floor_bounds, const int n_floors,
+    __global const int* restrict bounds, __global const real* restrict priors, const int n_shells,
+    const real per_shell, __global ${"double" if wide == "double" else "float2"}* restrict sums)
+{
+    const int m = get_global_id(0), iz = get_global_id(1);
+    if (m >= n_floors) return;
+    const int centre = edge / 2, z = iz - centre;
+    const int low = floor_bounds[m], high = floor_bounds[m + 1];
+    wide total = WIDE_ZERO;
+    int count = 0;
+    for (int iy = 0; iy < edge; iy++) {
+        const int rest = z * z + (iy - centre) * (iy - centre);
+        if (rest >= high) continue;
+        const int last = first_column(high - rest, nx);
+        __global const real4* row = volume + start + ((long)iz * edge + iy) * nx;
+        for (int x = first_column(low - rest, nx); x < last; x++) {
+            wide_add(&total, regularised_weight(row[x].z, rest + x * x, squared_radius, bounds,
+                                                priors, n_shells, (float)per_shell));
+            count++;
+        }
+    }
+    sums += 2 * ((long)iz * n_floors + m);
+    sums[0] = total;
+    wide number = WIDE_ZERO;
+    wide_add(&number, count);
+    sums[1] = number;
+}

@@ -1,0 +1,139 @@
+"""From the state of a run to what one expectation step needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clrelion.errors import StarError
+from clrelion.expectation.results import ExpectationResult
+from clrelion.orientations.symmetry import PointGroup
+from clrelion.refinement import iteration as iteration_module
+from clrelion.refinement.expectation_setup import (
+    considered_classes,
+    image_geometry,
+    is_cross_correlation,
+    reference_transforms,
+)
+from clrelion.refinement.iteration import Iteration
+from clrelion.refinement.progress import no_progress
+from clrelion.refinement.schedule import ImageSizes
+from tests.refinement.small_state import PIXEL, N, S, half_model, options_of, run_state
+
+SIZES = ImageSizes(S, [14, 18], [8, 10])
+
+
+def test_geometry_of_other_boxes() -> None:
+    state = run_state(1)
+    state.table.optics[1] = replace(state.table.optics[1], box_px=20, pixel_size_angst=1.7)
+    one, two = image_geometry(state, SIZES)
+    assert (one.remap, one.image_size, one.coarse_size) == (1.0, 14, 8)
+    assert two.remap == 20 * 1.7 / (N * PIXEL)
+    assert (two.image_size, two.coarse_size) == (18, 10)
+    assert one.response is None
+    assert two.response is None
+    assert two.amplitude == pytest.approx(1 / two.remap**2)
+
+
+def test_geometry_with_two_detectors(tmp_path: Path) -> None:
+    """MTF files are found beside the particle file that the run began with."""
+    for name, last in (("a", 0.2), ("b", 0.6)):
+        (tmp_path / f"{name}.star").write_text(
+            f"data_\n\nloop_\n_rlnResolutionInversePixel\n_rlnMtfValue\n0 1\n0.5 {last}\n",
+            encoding="utf-8",
+        )
+    state = run_state(1, image_folder=str(tmp_path))
+    optics = state.table.optics
+    optics[:] = [replace(o, mtf_file=f"{n}.star") for o, n in zip(optics, "ab", strict=True)]
+    one, two = image_geometry(state, SIZES)
+    assert one.response is not None
+    assert two.response is not None
+    nyquist = np.array([0.25])
+    assert one.response.factors(nyquist)[0] == pytest.approx(0.4 / 0.2)
+    assert two.response.factors(nyquist)[0] == pytest.approx(0.4 / 0.6)
+    optics[1] = replace(optics[1], mtf_file="missing.star")
+    with pytest.raises(StarError, match=r"missing\.star"):
+        image_geometry(state, SIZES)
+
+
+def test_dead_classes_have_no_reference() -> None:
+    model = half_model(3)
+    model.pdf_class[:] = [0.5, 0.0, 0.5]
+    found = reference_transforms(model, options_of("--K", "3"), N, PIXEL, S)
+    assert [r is None for r in found] == [False, True, False]
+    assert found[0] is not None
+    assert found[0].r_max == S // 2
+
+
+def test_low_resolutions_left_out_of_the_comparison() -> None:
+    """--strict_lowres_exp zeroes the references inside, tau2 stays."""
+    model = half_model(1)
+    rng = np.random.default_rng(0)
+    model.maps = [rng.standard_normal((N, N, N))]
+    plain, cut = (
+        reference_transforms(model, options_of(*arguments), N, PIXEL, S)[0]
+        for arguments in ((), ("--strict_lowres_exp", "10"))
+    )
+    assert plain is not None
+    assert cut is not None
+    centre = plain.data.shape[0] // 2
+    assert plain.data[centre, centre, 5] != 0
+    assert cut.data[centre, centre, 5] == 0  # within 2 rnd(32 / 10) = 6
+    assert cut.data[centre, centre, 7] == plain.data[centre, centre, 7]
+    np.testing.assert_array_equal(plain.power_spectrum, cut.power_spectrum)
+
+
+def test_seeded_classes() -> None:
+    state = run_state(3, seeding_iteration=2)
+    first = considered_classes(state, 1, 5)
+    assert first is not None
+    assert not first.any()
+    seeded = considered_classes(state, 2, 5)
+    assert seeded is not None
+    assert set(seeded.tolist()) <= {0, 1, 2}
+    np.testing.assert_array_equal(seeded, considered_classes(state, 2, 5))
+    assert considered_classes(state, 3, 5) is None
+    assert considered_classes(run_state(3), 1, 5) is None
+
+
+def test_which_iterations_correlate() -> None:
+    options = options_of("--firstiter_cc")
+    assert is_cross_correlation(run_state(), options, 1)
+    assert not is_cross_correlation(run_state(), options, 2)
+    assert not is_cross_correlation(run_state(is_continued=True), options, 1)
+    assert not is_cross_correlation(run_state(), options_of(), 1)
+    assert is_cross_correlation(run_state(), options_of("--always_cc"), 7)
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_images_for_reconstruction_count_in_the_last_iteration_only(
+    monkeypatch: pytest.MonkeyPatch, is_last: bool
+) -> None:
+    """And every half gets its own particles (specification E 2.2)."""
+    steps: list[tuple[Any, Any]] = []
+
+    class Step:
+        def __init__(self, *arguments: Any) -> None:
+            self.others = arguments[6]
+
+        def run(self, order: Any, *_: Any) -> ExpectationResult:
+            steps.append((self.others, sorted(order.tolist())))
+            sums: Any = None
+            return ExpectationResult(sums)
+
+    monkeypatch.setattr(iteration_module, "ExpectationStep", Step)
+    anything: Any = object()
+    others: Any = object()
+    options = options_of("--auto_refine", "--split_random_halves")
+    runs = Iteration(
+        anything, options, PointGroup.from_name("C1"), anything, anything, anything, anything,
+        1, False, others,
+    )  # fmt: skip
+    state = run_state(1, is_split=True)
+    runs._expectation(state, [anything, anything], 3, is_last, no_progress)
+    expected = others if is_last else None
+    assert steps == [(expected, [0, 2, 5]), (expected, [1, 3, 4])]

@@ -1,0 +1,162 @@
+"""The state of a run in RELION's files: names, and what comes back (specification E 6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clrelion.io.mrc import read_map
+from clrelion.io.run_files import read_model, read_optimiser, read_sampling
+from clrelion.orientations.symmetry import PointGroup
+from clrelion.refinement import output as output_module
+from clrelion.refinement.expectation_setup import Grids
+from clrelion.refinement.output import Output
+from clrelion.refinement.state import RunState
+from tests.refinement.small_state import N, options_of, run_state
+
+
+@pytest.fixture
+def in_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[tuple[str, bool]]]:
+    """Working directory; particle files are only noted down (tests/io writes them)."""
+    written: list[tuple[str, bool]] = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(
+        output_module, "write_particles",
+        lambda path, table, iteration_done: written.append((str(path), iteration_done)),
+    )  # fmt: skip
+    return tmp_path, written
+
+
+def write(state: RunState, *arguments: str, is_final: bool = False, n_unfiltered: int = 0) -> list[str]:
+    options = options_of(*arguments)
+    group = PointGroup.from_name("C1")
+    grids = Grids.create(state.sampling, options, group)
+    n_dir = grids.orientations.n_dir
+    for model in state.models:
+        rng = np.random.default_rng(1)
+        model.pdf_direction = rng.uniform(size=(model.n_classes, n_dir))
+        model.maps = [rng.standard_normal((N, N, N)) for _ in model.maps]
+    out = Output("out/run", options, "C1", 17, 24.0, "clrelion refine")
+    maps = [np.full((N, N, N), float(i)) for i in range(n_unfiltered)]
+    return out.write(state, grids, is_final, maps)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "out").iterdir()}
+
+
+def test_classification(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
+    folder, written = in_folder
+    state = run_state(2)
+    maps = write(state, "--K", "2")
+    root = "run_it002"
+    assert names(folder) == {
+        f"{root}_{name}"
+        for name in (
+            "class001.mrc", "class002.mrc", "class001_angdist.bild", "class002_angdist.bild",
+            "model.star", "sampling.star", "optimiser.star",
+        )
+    }  # fmt: skip
+    assert written == [("out/run_it002_data.star", True)]
+    assert maps == [f"out/{root}_class001.mrc", f"out/{root}_class002.mrc"]
+    volume = read_map(maps[1])
+    np.testing.assert_allclose(volume.data, state.models[0].maps[1], rtol=1e-6)
+    assert volume.pixel_size_angst == pytest.approx(2.0)
+    model = read_model(folder / "out/run_it002_model.star")
+    assert model.class_files == maps
+    assert model.current_resolution_angst == pytest.approx(8.0)
+    np.testing.assert_array_equal(model.group_n_particles, [3, 3])
+    np.testing.assert_allclose(model.pdf_direction, state.models[0].pdf_direction, rtol=1e-5)
+    np.testing.assert_allclose(model.sigma2_noise, state.models[0].sigma2_noise, rtol=1e-5)
+    assert model.sigma_offset_angst == pytest.approx(np.sqrt(50.0), rel=1e-5)
+    optimiser = read_optimiser(folder / "out/run_it002_optimiser.star")
+    assert (optimiser.iteration, optimiser.model_star2) == (2, None)
+    assert (optimiser.random_seed, optimiser.particle_diameter_angst) == (17, 24.0)
+    sampling = read_sampling(folder / "out/run_it002_sampling.star")
+    assert (sampling.healpix_order, len(sampling.rot_deg)) == (0, 12)
+
+
+def test_halves_and_the_start(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
+    """No angular distribution before the first iteration; particles of each half are counted."""
+    folder, written = in_folder
+    state = run_state(1, is_split=True, iteration=0)
+    write(state, "--auto_refine", "--split_random_halves")
+    assert names(folder) == {
+        f"run_it000_{name}"
+        for name in (
+            "half1_class001.mrc", "half2_class001.mrc", "half1_model.star", "half2_model.star",
+            "sampling.star", "optimiser.star",
+        )
+    }  # fmt: skip
+    assert written == [("out/run_it000_data.star", False)]
+    counts = [
+        read_model(folder / f"out/run_it000_half{h}_model.star").group_n_particles for h in (1, 2)
+    ]
+    table = state.table
+    for h, found in enumerate(counts, start=1):
+        expected = np.bincount(table.scale_group[table.random_subset == h], minlength=2)
+        np.testing.assert_array_equal(found, expected)
+    optimiser = read_optimiser(folder / "out/run_it000_optimiser.star")
+    assert optimiser.model_star2 == "out/run_it000_half2_model.star"
+
+
+def test_converged(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
+    """Names without a number, half maps beside the joined map."""
+    folder, written = in_folder
+    maps = write(
+        run_state(1), "--auto_refine", "--split_random_halves", is_final=True, n_unfiltered=2
+    )
+    assert names(folder) == {
+        f"run_{name}"
+        for name in (
+            "class001.mrc", "class001_angdist.bild", "half1_class001_unfil.mrc",
+            "half2_class001_unfil.mrc", "model.star", "sampling.star", "optimiser.star",
+        )
+    }  # fmt: skip
+    assert written == [("out/run_data.star", True)]
+    assert [read_map(m).data.max() for m in maps[1:]] == [0.0, 1.0]
+    assert read_optimiser(folder / "out/run_optimiser.star").iteration == -1
+
+
+def test_kept_orientations_have_no_distribution(
+    in_folder: tuple[Path, list[tuple[str, bool]]],
+) -> None:
+    folder, _ = in_folder
+    write(run_state(1), "--skip_align")
+    assert not any(name.endswith(".bild") for name in names(folder))
+
+
+@pytest.mark.parametrize(
+    ("data_vs_prior", "expected"),
+    [([9, 5, 2, 0.5, 3], 32 / 2), ([9, 5, 2, 1.5, 3], 32 / 4), ([9, 0.5, 0, 0, 0], 999.0)],
+)
+def test_estimated_resolution(data_vs_prior: list[float], expected: float) -> None:
+    found = output_module._estimated_resolution(np.array(data_vs_prior), 32.0)
+    assert found == pytest.approx(expected)
+
+
+def test_settings_of_a_run_reach_its_files(
+    in_folder: tuple[Path, list[tuple[str, bool]]],
+) -> None:
+    folder, _ = in_folder
+    write(
+        run_state(2), "--K", "2", "--zero_mask", "--tau2_fudge", "3", "--maxsig", "50", "--norm",
+        "--scale", "--no_map", "--strict_highres_exp", "9", "--oversampling", "1",
+    )  # fmt: skip
+    stored = read_optimiser(folder / "out/run_it002_optimiser.star")
+    assert stored.do_zero_mask
+    assert stored.do_norm_correction
+    assert stored.do_scale_correction
+    assert not stored.do_map
+    assert stored.tau2_fudge == 3.0
+    assert stored.max_significant == 50
+    assert stored.highres_limit_angst == 9.0
+    assert stored.lowres_limit_angst == -1.0
+    assert stored.adaptive_oversampling == 1
+    model = read_model(folder / "out/run_it002_model.star")
+    assert (model.tau2_fudge, model.n_classes) == (3.0, 2)
