@@ -36,7 +36,8 @@ parity: setup
 	$(BIN)/python -m tools.parity --device $(DEVICE) $(ARGUMENTS)
 
 bench: setup
-	$(BIN)/python tools/bench.py $(ARGUMENTS)
+	@tools/ensure_opencl.sh $(VENV) any >/dev/null
+	$(BIN)/python tools/bench.py --device $(DEVICE) $(ARGUMENTS)
 
 setup: $(VENV)/.dev
 

@@ -1,107 +1,160 @@
-"""Time the demo's refinement on one or more devices: ``make bench ARGUMENTS="--device gpu"``.
+"""Time named workloads and hold each kernel against what the device can do.
 
-Each device does one run more than it is asked for: the first one compiles the kernels and is shown
-by itself. The others are summed up by the rows of the time tables.
+python tools/bench.py --device gpu --workloads class3d-256,refine-256 --iterations 5 --out DIR
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import shlex
-import statistics
-import subprocess
+import datetime
+import json
+import os
+import resource
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+# run as a file, not as a module, and clrelion need not be installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from clrelion.cli.console import complain, setup_logging
+from clrelion.cli.parser import parse_refine
+from clrelion.constants import VERSION
+from clrelion.device.choice import choose_device
+from clrelion.errors import ClrelionError
+from clrelion.refinement.run import run_refinement
+from tools.bench_ceilings import Ceilings, measure_ceilings
+from tools.bench_ledger import IterationRecord, LedgerSession
+from tools.bench_page import page
+from tools.bench_workloads import WORKLOADS, Workload, find_data
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "bench"
-_ROW = re.compile(r"^(\S.*?) +(\d+\.\d{3})(?: +\d+\.\d%.*)?$", re.MULTILINE)
-_RESOLUTION = re.compile(r"^Final resolution: (\S+) A$", re.MULTILINE)
-ROWS = ("getImg", "getDiff", "convert", "store", "accuracies", "maximization", "others")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One run.
-
-    Attributes
-    ----------
-    seconds
-        Wall time of the process.
-    rows
-        Seconds of each row of the time tables, summed over iterations.
-    resolution
-        Å, as printed.
-    """
-
-    seconds: float
-    rows: dict[str, float]
-    resolution: str
-
-
-def demo_command() -> list[str]:
-    """Options of the refinement in the Makefile's rule ``demo``, but --o and --device."""
-    rule = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
-    line = next(line for line in rule.splitlines() if "clrelion_refine --o" in line)
-    words = shlex.split(line.split("clrelion_refine", 1)[1])
-    return words[words.index("--i") :]
-
-
-def rows_of(log: str) -> dict[str, float]:
-    """Sum the rows of all time tables of a run's log."""
-    seconds = dict.fromkeys(ROWS, 0.0)
-    for name, value in _ROW.findall(log):
-        if name in seconds:
-            seconds[name] += float(value)
-    return seconds
-
-
-def run_once(device: str, command: list[str]) -> Timing:
-    """Refine once; the files of the run before are overwritten.
-
-    Raises
-    ------
-    SystemExit
-        The run failed.
-    """
-    full = [sys.executable, "-m", "clrelion", "refine", "--o", str(OUTPUT / "run"), *command]
-    started = time.perf_counter()
-    ended = subprocess.run(
-        [*full, "--device", device], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    seconds = time.perf_counter() - started
-    if ended.returncode != 0:
-        raise SystemExit(ended.stderr or f"{shlex.join(full)}: exit code {ended.returncode}")
-    found = _RESOLUTION.search(ended.stdout)
-    return Timing(seconds, rows_of(ended.stdout), found[1] if found else "-")
+_SMALL = "class3d-64,refine-64"
 
 
 def main() -> int:
-    """Time the devices asked for and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", action="append", help="as clrelion's; may be repeated")
-    parser.add_argument("--repeats", type=int, default=3, help="runs after the first (default: 3)")
-    options = parser.parse_args()
-    if options.repeats < 1:
-        parser.error("--repeats must be at least 1")
-    OUTPUT.mkdir(exist_ok=True)
-    print("| device | first run (s) | then (s) | " + " | ".join(ROWS) + " | resolution (Å) |")
-    print("|---" * (len(ROWS) + 4) + "|")
-    for device in options.device or ["cpu"]:
-        first, *others = (run_once(device, demo_command()) for _ in range(options.repeats + 1))
-        means = [statistics.mean(other.rows[row] for other in others) for row in ROWS]
-        cells = [
-            device,
-            f"{first.seconds:.1f}",
-            f"{statistics.mean(other.seconds for other in others):.1f}",
-            *(f"{mean:.2f}" for mean in means),
-            ", ".join(sorted({other.resolution for other in others})),
-        ]
-        print("| " + " | ".join(cells) + " |", flush=True)
+    """Run the workloads asked for; write bench.json and bench.md, and print the latter."""
+    given = _parse()
+    names = given.workloads.split(",")
+    unknown = [name for name in names if name not in WORKLOADS]
+    if unknown:
+        complain("bench", f"no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
+        return 1
+    # data first: its processes must not compete with a measurement
+    places: dict[str, Path] = {}
+    for name in names:
+        place = find_data(WORKLOADS[name], given.data, given.j)
+        if place is None:
+            complain("bench", f"{name}: its particles are neither in --data nor in ../shared/data")
+        else:
+            places[name] = place
+    if not places:
+        return 1
+    setup_logging(verbosity=1 if given.verbose else 0)
+    try:
+        _run_all(given, places)
+    except ClrelionError as error:
+        complain("bench", str(error))
+        return 1
     return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--device", default="cpu", help="as clrelion's [cpu]")
+    add("--workloads", default=_SMALL, help=f"of {', '.join(WORKLOADS)} [{_SMALL}]")
+    add("--iterations", type=int, help="iterations of each [class3d 5, small forms 3 and 5, "
+        "others to convergence]")  # fmt: skip
+    add("--data", type=Path, default=ROOT / "bench" / "data", help="simulated sets are kept here")
+    add("--out", type=Path, default=ROOT / "bench", help="folder of bench.json and bench.md")
+    add("--precision", default="single", choices=("single", "double"))
+    add("--options", default="", metavar="'--flag ...'", help="more options for each run")
+    add("--no_kernel_times", action="store_true",
+        help="no profiling queue: steps only, undisturbed")  # fmt: skip
+    add("--j", type=int, default=len(os.sched_getaffinity(0)), help="processes that simulate")
+    add("--verbose", action="store_true", help="show what the runs print")
+    return parser.parse_args()
+
+
+def _run_all(given: argparse.Namespace, places: dict[str, Path]) -> None:
+    device = choose_device(given.device)
+    times_kernels = not given.no_kernel_times
+    ceilings = measure_ceilings(LedgerSession(device, given.precision, times_kernels=False))
+    results: dict[str, Any] = {
+        "version": VERSION,
+        "date": datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="seconds"),
+        "device": device.label,
+        "driver": device.driver,
+        "precision": given.precision,
+        "host_cores": len(os.sched_getaffinity(0)),
+        "ceilings": asdict(ceilings),
+        "workloads": {},
+    }
+    records: dict[str, list[IterationRecord]] = {}
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name, place in places.items():
+        work = WORKLOADS[name].limited(given.iterations)
+        session = LedgerSession(device, given.precision, times_kernels=times_kernels)
+        results["workloads"][name], records[name] = _run(work, place, session, given)
+        # written after each: a later failure must not take the figures of an earlier one away
+        _write(given.out, results, ceilings, records)
+    print((given.out / "bench.md").read_text(encoding="utf-8"), end="")
+
+
+def _run(
+    work: Workload, place: Path, session: LedgerSession, given: argparse.Namespace
+) -> tuple[dict[str, Any], list[IterationRecord]]:
+    output = given.out / work.name
+    output.mkdir(parents=True, exist_ok=True)
+    words = [*work.command(place, output, given.device), "--precision", given.precision]
+    words += given.options.split()
+    _forget_peak_memory()
+    options = parse_refine(words).options
+    session.restart()
+    summary = run_refinement(options, " ".join(words), session=session)
+    session.ledger.close()
+    found = session.ledger.records
+    return {
+        "command": words,
+        "summary": {
+            "iterations": summary.iterations,
+            "has_converged": summary.has_converged,
+            "seconds": summary.seconds,
+            "resolution_angst": float(summary.resolution_angst),
+            "device_bytes": max(record.device_bytes for record in found),
+            "host_bytes": _peak_memory_bytes(),
+        },
+        "iterations": [record.as_dict() for record in found],
+    }, found
+
+
+def _write(
+    folder: Path,
+    results: dict[str, Any],
+    ceilings: Ceilings,
+    records: dict[str, list[IterationRecord]],
+) -> None:
+    (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "bench.md").write_text(page(results, ceilings, records), encoding="utf-8")
+
+
+def _forget_peak_memory() -> None:
+    """Begin the peak of the resident memory anew, where the kernel lets a process do so."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_memory_bytes() -> int:
+    """Peak resident memory of this process."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

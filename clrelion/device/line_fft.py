@@ -160,8 +160,9 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
         where our own kernel would need more than two seconds for them.
     """
     key = ("line_fft", length)
-    if key in session.plans:
-        return session.plans[key]
+    known: LineFFT | None = session.plans.get(key)
+    if known is not None:
+        return known
     own = "host" if length > longest_line(session) else "kernel"
     best, best_seconds = LineFFT(session, length, own), float("inf")
     if n_lines_expected > 0 and not session.is_cpu:
@@ -366,7 +367,9 @@ class _HostLines(_WholeLines):
 
     def _apply(self, inverse: bool) -> None:
         host = self._session.to_host(self._work)
-        transform = scipy.fft.ifft if inverse else scipy.fft.fft
-        norm = "forward" if inverse else "backward"
-        result = transform(host, axis=1, norm=norm, workers=workers_or_default())
+        workers = workers_or_default()
+        if inverse:
+            result = scipy.fft.ifft(host, axis=1, norm="forward", workers=workers)
+        else:
+            result = scipy.fft.fft(host, axis=1, workers=workers)
         self._session.copy_to_device(np.ascontiguousarray(result), self._work)

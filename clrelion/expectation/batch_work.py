@@ -19,14 +19,8 @@ from clrelion.expectation.differences import (
     dense_differences,
     sparse_differences,
 )
-from clrelion.expectation.fine import (
-    FineRows,
-    FineSamples,
-    SliceTable,
-    fine_blocks,
-    fine_weights,
-    make_rows,
-)
+from clrelion.expectation.fine import SliceTable
+from clrelion.expectation.fine_part import FinePart, FineTools
 from clrelion.expectation.images import BatchImages, memory_of_part
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
 from clrelion.expectation.plan import ExpectationPlan
@@ -41,7 +35,6 @@ from clrelion.expectation.search_space import (
     sparse_search_space,
 )
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.store import StoreJob, prepare_store
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples, find_significant
 from clrelion.io.particle_table import ParticleTable
@@ -77,7 +70,7 @@ class BatchWork:
         self._plan = plan
         self._projector = projector
         self._tables = tables
-        self._volumes = volumes
+        self._tools = FineTools(session, settings, setup, projector, tables, volumes)
         self._accumulator = accumulator
         self._slice_table: SliceTable | None = None
         self._wants_table = plan.table_fits and setup.fine_is_full
@@ -249,15 +242,23 @@ class BatchWork:
     ) -> int:
         """Run the fine pass and the sums for images first .. last - 1; return where to go on."""
         try:
-            part = batch.part(self._session, first, last)
-            span = slice(int(significant.block_start[first]), int(significant.block_start[last]))
-            if span.stop == span.start:
+            images = batch.part(self._session, first, last)
+            if significant.block_start[first] == significant.block_start[last]:
                 return last
-            samples, rows = self._fine(
-                part, space, log_translation[first:last], significant, first, span
+            part = FinePart(
+                self._tools,
+                images,
+                space,
+                significant,
+                first,
+                self._slice_table,
+                self._blocks_per_run(last - first),
             )
+            with self._session.profile.timer("getDiff"):
+                operands = self._operands(images, self._setup.fine)
+            samples = part.weights(operands, log_translation[first:last])
             with self._session.profile.timer("store"):
-                job = self._store_job(part, samples, rows)
+                job = part.first_job(samples)
         except DeviceMemoryError as error:
             if last - first == 1:
                 raise
@@ -269,10 +270,10 @@ class BatchWork:
         with self._session.profile.timer("store"):
             self._accumulator.add(
                 self._setup,
-                part,
+                images,
                 samples,
-                rows,
-                job.run(),
+                part.rows,
+                part.store(job, samples),
                 self._tables,
                 samples.n_found
                 if self._settings.oversampling == 0
@@ -280,78 +281,10 @@ class BatchWork:
             )
         return last
 
-    def _store_job(self, part: BatchImages, samples: FineSamples, rows: FineRows) -> StoreJob:
-        setup = self._setup
-        return prepare_store(
-            self._session,
-            self._settings,
-            part,
-            samples,
-            rows,
-            self._tables,
-            setup.pixels,
-            setup.weights,
-            setup.store_ramps,
-            self._volumes,
-        )
-
-    def _fine(
-        self,
-        part: BatchImages,
-        space: SearchSpace,
-        log_translation: NDArray[np.float64],
-        significant: SignificantSamples,
-        first: int,
-        span: slice,
-    ) -> tuple[FineSamples, FineRows]:
-        session, settings, setup = self._session, self._settings, self._setup
-        with session.profile.timer("getDiff"):
-            operands = self._operands(part, setup.fine)
-            rows = make_rows(
-                settings,
-                significant,
-                space,
-                self._tables,
-                span,
-                self._projector,
-                setup.fine.pixels,
-                setup.fine.pixel_xy,
-                self._slice_table,
-            )
-            blocks = fine_blocks(settings, significant, first, span, rows)
-            image = significant.image[span]
-            orientation = significant.orientation[span]
-            log_prior = space.log_prior[space.prior_base[image] + orientation]
-            if settings.do_cross_correlation:
-                # no priors here (specification E 5.5 (b))
-                log_prior = np.zeros_like(log_prior)
-                log_translation = np.zeros_like(log_translation)
-        block_start = significant.block_start[first : first + part.n + 1] - span.start
-        samples = fine_weights(
-            session,
-            settings,
-            part,
-            operands,
-            blocks,
-            block_start,
-            log_prior,
-            log_translation,
-            rows,
-            setup.fine.pixels.n_padded,
-            setup.geometry.optics.pixel_size_angst,
-        )
-        if not setup.fine_is_full:
-            # the sums need the slices at the full image size
-            with session.profile.timer("getDiff"):
-                rows = make_rows(
-                    settings,
-                    significant,
-                    space,
-                    self._tables,
-                    span,
-                    self._projector,
-                    setup.pixels,
-                    setup.pixel_xy,
-                    None,
-                )
-        return samples, rows
+    def _blocks_per_run(self, n_images: int) -> int:
+        """Blocks whose slices fit; parts of several images have been made to fit as a whole."""
+        if n_images > 1 or (self._slice_table is not None and self._setup.fine_is_full):
+            return 2**62
+        slice_bytes = 2 * self._setup.pixels.n_padded * np.dtype(self._session.real).itemsize
+        room = min(self._plan.fine_bytes // 2, self._plan.largest_bytes)
+        return max(1, room // (slice_bytes * self._settings.n_child_orientations))

@@ -197,6 +197,19 @@ class Blocks:
     trans_list: Array
     n_samples: int
 
+    def part(self, span: slice, projection: NDArray[np.int64]) -> Blocks:
+        """Blocks ``span`` with their slices at ``projection``; they write to the same places."""
+        return Blocks(
+            image=self.image[span],
+            row=self.row[span.start : span.stop + 1] - self.row[span.start],
+            projection=projection,
+            trans=self.trans[span],
+            n_trans=self.n_trans[span],
+            out=self.out[span],
+            trans_list=self.trans_list,
+            n_samples=self.n_samples,
+        )
+
 
 def block_differences(
     session: DeviceSession,

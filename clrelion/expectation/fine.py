@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.differences import Blocks, block_differences
+from clrelion.expectation.differences import Blocks
 from clrelion.expectation.images import BatchImages
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
-from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import SearchSpace
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.weights import SignificantSamples, group_size
@@ -27,7 +26,16 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["FineRows", "FineSamples", "SliceTable", "fine_blocks", "fine_weights", "make_rows"]
+__all__ = [
+    "FineRows",
+    "FineSamples",
+    "RowSlices",
+    "SliceTable",
+    "fine_blocks",
+    "fine_weights",
+    "list_rows",
+    "make_slices",
+]
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,8 @@ class FineRows:
         int64, (n_rows,); direction the row descends from.
     per_block
         Rows of each block.
-    projections
-        real device array (., 2, n_padded).
-    projection
-        int64, (n_rows,); which of them belongs to the row.
+    table_row
+        int64, (n_rows,); place of the row in a `SliceTable`.
     """
 
     classes: NDArray[np.int64]
@@ -60,6 +66,33 @@ class FineRows:
     psi: NDArray[np.int64]
     coarse_dir: NDArray[np.int64]
     per_block: int
+    table_row: NDArray[np.int64]
+
+    def part(self, blocks: slice) -> FineRows:
+        """Rows of some blocks."""
+        span = slice(blocks.start * self.per_block, blocks.stop * self.per_block)
+        return FineRows(
+            self.classes[span],
+            self.frame[span],
+            self.psi[span],
+            self.coarse_dir[span],
+            self.per_block,
+            self.table_row[span],
+        )
+
+
+@dataclass(frozen=True)
+class RowSlices:
+    """Slices of fine rows.
+
+    Attributes
+    ----------
+    projections
+        real device array (., 2, n_padded).
+    projection
+        int64, (n_rows,); which of them belongs to each row.
+    """
+
     projections: Array
     projection: NDArray[np.int64]
 
@@ -93,65 +126,71 @@ class FineSamples:
     n_found: NDArray[np.int64]
 
 
-def make_rows(
+def list_rows(
     settings: ExpectationSettings,
     significant: SignificantSamples,
     space: SearchSpace,
     tables: OrientationTables,
     span: slice,
-    projector: Projector,
-    pixels: PixelList,
-    pixel_xy: Array,
-    table: SliceTable | None,
 ) -> FineRows:
-    """List the fine orientations of blocks ``span`` and get their slices.
-
-    Parameters
-    ----------
-    table
-        Slices of all fine orientations, or None: slices of just these rows are made.
-    """
+    """List the fine orientations of blocks ``span``."""
     entry = space.entries(significant.image[span], significant.orientation[span])
     per_block = settings.n_child_orientations
     classes = np.repeat(space.orientation_class[entry], per_block)
     direction, psi = space.orientation_dir[entry], space.orientation_psi[entry]
     frame, fine_psi = tables.children(direction, psi, per_block)
-    if table is not None:
-        # a table exists for dense searches only, where the entry numbers all orientations
-        projection = (entry[:, None] * per_block + np.arange(per_block)).ravel()
-        projections = table.projections
-    else:
-        projection = np.arange(len(frame))
-        projections = projector.rows(
-            tables.fine_frames, tables.fine_psis, classes, frame, fine_psi, pixels, pixel_xy
-        )
     return FineRows(
         classes=classes,
         frame=frame,
         psi=fine_psi,
         coarse_dir=np.repeat(direction, per_block),
         per_block=per_block,
-        projections=projections,
-        projection=projection,
+        # a table exists for dense searches only, where the entry numbers all orientations
+        table_row=(entry[:, None] * per_block + np.arange(per_block)).ravel(),
     )
 
 
-def fine_blocks(
-    settings: ExpectationSettings,
-    significant: SignificantSamples,
-    first_image: int,
-    span: slice,
+def make_slices(
     rows: FineRows,
+    tables: OrientationTables,
+    projector: Projector,
+    pixels: PixelList,
+    pixel_xy: Array,
+    table: SliceTable | None,
+) -> RowSlices:
+    """Get the slices of rows.
+
+    Parameters
+    ----------
+    table
+        Slices of all fine orientations, or None: slices of just these rows are made.
+    """
+    if table is not None:
+        return RowSlices(table.projections, rows.table_row)
+    projections = projector.rows(
+        tables.fine_frames,
+        tables.fine_psis,
+        rows.classes,
+        rows.frame,
+        rows.psi,
+        pixels,
+        pixel_xy,
+    )
+    return RowSlices(projections, np.arange(len(rows.frame)))
+
+
+def fine_blocks(
+    settings: ExpectationSettings, significant: SignificantSamples, first_image: int, span: slice
 ) -> Blocks:
-    """Blocks ``span`` with their fine rows and the children of their translations."""
-    per_block = rows.per_block
+    """Blocks ``span`` with the children of their translations; their slices are still to come."""
+    per_block = settings.n_child_orientations
     trans = significant.trans[span.start : span.stop + 1]
     n_blocks = span.stop - span.start
     per_trans = per_block * settings.n_child_translations
     return Blocks(
         image=significant.image[span] - first_image,
         row=np.arange(n_blocks + 1) * per_block,
-        projection=rows.projection[::per_block],
+        projection=np.zeros(n_blocks, dtype=np.int64),
         trans=trans[:-1],
         n_trans=np.diff(trans),
         out=(trans[:-1] - trans[0]) * per_trans,
@@ -164,21 +203,21 @@ def fine_weights(
     session: DeviceSession,
     settings: ExpectationSettings,
     batch: BatchImages,
-    operands: ScoringOperands,
+    values: Array,
     blocks: Blocks,
     block_start: NDArray[np.int64],
     log_prior: NDArray[np.float64],
     log_translation: NDArray[np.float64],
-    rows: FineRows,
-    n_padded: int,
     pixel_size: float,
 ) -> FineSamples:
-    """Compare the blocks and turn their squared differences into posterior weights.
+    """Turn the squared differences of the blocks into posterior weights, in place.
 
     Parameters
     ----------
     batch
         The part's images.
+    values
+        real device array; squared differences, or negative correlations.
     block_start
         int64, (n + 1,); blocks of each image of the part.
     log_prior
@@ -188,9 +227,6 @@ def fine_weights(
     """
     real = session.real
     n, n_children = batch.n, settings.n_child_translations
-    values = session.empty(max(1, blocks.n_samples), real)
-    with session.profile.timer("getDiff"):
-        block_differences(session, operands, rows.projections, blocks, n_children, n_padded, values)
     with session.profile.timer("convert"):
         sample_start = np.append(blocks.out, blocks.n_samples)[block_start]
         translations = settings.translations_px(pixel_size, fine=True)

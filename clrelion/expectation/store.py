@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.fine import FineRows, FineSamples
+from clrelion.expectation.fine import FineRows, FineSamples, RowSlices
 from clrelion.expectation.images import BatchImages
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.sampling_tables import OrientationTables
@@ -85,6 +85,16 @@ class StoredSums:
     scale_power: NDArray[np.float64]
     scale_cross: NDArray[np.float64]
     row_sum: NDArray[np.float64]
+
+    def joined(self, following: StoredSums) -> StoredSums:
+        """Sums over these rows and the following ones of the same images."""
+        return StoredSums(
+            self.power + following.power,
+            self.cross + following.cross,
+            self.scale_power + following.scale_power,
+            self.scale_cross + following.scale_cross,
+            np.concatenate([self.row_sum, following.row_sum]),
+        )
 
 
 @dataclass(frozen=True)
@@ -207,6 +217,7 @@ def prepare_store(
     batch: BatchImages,
     samples: FineSamples,
     rows: FineRows,
+    slices: RowSlices,
     tables: OrientationTables,
     pixels: PixelList,
     weights: GroupWeights,
@@ -217,8 +228,9 @@ def prepare_store(
 
     Parameters
     ----------
-    rows
-        Rows of the samples, with slices on the batch's own pixel list.
+    samples, rows, slices
+        All samples of the part, or those of some of its blocks, with their rows and slices on the
+        batch's own pixel list.
     pixels
         The batch's pixel list (size s_g).
     ramps
@@ -235,9 +247,9 @@ def prepare_store(
     row_start = np.searchsorted(image_of_row, np.arange(n + 1))
     compared, data, weight = _pixel_factors(session, batch, weights)
     arguments = (
-        *(batch.image_ft, batch.unmasked_ft, compared, data, weight, rows.projections),
+        *(batch.image_ft, batch.unmasked_ft, compared, data, weight, slices.projections),
         session.to_device(row_start, np.int32),
-        *_kept_row_arrays(session, rows, kept),
+        *_kept_row_arrays(session, rows, slices, kept),
         *_pixel_arguments(session, pixels, weights, ramps, volumes.n_workers > 0),
         *(tables.fine_frames, tables.fine_psis, pixels.n, pixels.n_padded),
         *(volumes.edge, volumes.shape[2], volumes.edge // 2, settings.n_classes),
@@ -279,13 +291,15 @@ def _pixel_arguments(
     )
 
 
-def _kept_row_arrays(session: DeviceSession, rows: FineRows, kept: _KeptRows) -> tuple[Array, ...]:
+def _kept_row_arrays(
+    session: DeviceSession, rows: FineRows, slices: RowSlices, kept: _KeptRows
+) -> tuple[Array, ...]:
     """Arguments of the kernel that describe the rows and their translations."""
     row = kept.row
     return (
         *(
             session.to_device(of_row[row], np.int32)
-            for of_row in (rows.classes, rows.frame, rows.psi, rows.projection)
+            for of_row in (rows.classes, rows.frame, rows.psi, slices.projection)
         ),
         session.to_device(kept.row_sum, session.real),
         kept.entry_start,

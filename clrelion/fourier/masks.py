@@ -12,6 +12,7 @@ from clrelion.fourier.shells import round_half_away_int
 from clrelion.fourier.transforms import rescale_map, window_map
 
 __all__ = [
+    "background_ramp",
     "background_weights",
     "fill_background",
     "prepare_solvent_mask",
@@ -49,7 +50,7 @@ def background_weights(
     axis = (np.arange(n, dtype=np.int64) - n // 2) ** 2
     # a table over the squared integer radius: the ramp is evaluated once a shell, not once a voxel
     radii = np.sqrt(np.arange(ndim * (n // 2) ** 2 + 1, dtype=np.float64))
-    table = _ramp(radii, radius_px, width_px)
+    table = background_ramp(radii, radius_px, width_px)
     squares = axis[:, None] + axis
     if ndim == 2:
         return np.asarray(table[squares])
@@ -157,8 +158,8 @@ def prepare_solvent_mask(
     return np.clip(result, 0.0, 1.0)
 
 
-def _ramp(radii: ArrayLike, radius: float, width: float) -> NDArray[np.float64]:
-    """Raise from 0 to 1 between ``radius`` and ``radius + width``; a step at zero width."""
+def background_ramp(radii: ArrayLike, radius: float, width: float) -> NDArray[np.float64]:
+    """Compute the weight of `background_weights` at given radii, px; a step at zero width."""
     r = np.asarray(radii, dtype=np.float64)
     if width <= 0:
         return np.asarray(r > radius, dtype=np.float64)

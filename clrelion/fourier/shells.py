@@ -25,6 +25,7 @@ __all__ = [
     "resolution_of_shell",
     "round_half_away",
     "round_half_away_int",
+    "shell_bounds",
     "shell_means",
     "shell_of_resolution",
     "shell_sums",
@@ -156,6 +157,31 @@ def squared_radius_shells(
     if rounding == "floor":
         return _frozen(np.floor(radius).astype(np.int64))
     return _frozen(round_half_away(radius))
+
+
+def shell_bounds(
+    n_shells: int,
+    limit: int,
+    padding_factor: float,
+    rounding: Literal["nearest", "floor"] = "nearest",
+) -> NDArray[np.int32]:
+    """Give the squared radii at which the shells of `squared_radius_shells` begin.
+
+    Parameters
+    ----------
+    n_shells
+        shells wanted.
+    limit
+        only voxels with squared radius below it count, padded Fourier pixels^2.
+    padding_factor, rounding
+        as for `squared_radius_shells`.
+
+    Returns
+    -------
+    int32, (n_shells+1,); shell s holds the squared radii bounds[s] <= r2 < bounds[s+1].
+    """
+    table = squared_radius_shells(limit - 1, padding_factor, rounding)
+    return np.searchsorted(table, np.arange(n_shells + 1)).astype(np.int32)
 
 
 def centred_z_chunks(padded_radius: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:

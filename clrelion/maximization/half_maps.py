@@ -15,6 +15,7 @@ from clrelion.maximization.sums import BackprojectionSums
 
 __all__ = [
     "SolventCorrectedFsc",
+    "bin_starts",
     "downsampled_average",
     "half_set_fsc",
     "solvent_corrected_fsc",
@@ -43,16 +44,31 @@ def downsampled_average(sums: BackprojectionSums) -> NDArray[np.complex128]:
     -----
     Specification M 1.6 A; voxels beyond the radius P contribute as well.
     """
-    p, edge = sums.padding_factor, sums.padded_radius + 1
-    axis = round_half_away(np.arange(-edge, edge + 1) / p)
-    starts = np.flatnonzero(np.diff(axis, prepend=axis[0] - 1))
-    half = round_half_away(np.arange(edge + 1) / p)
-    half_starts = np.flatnonzero(np.diff(half, prepend=-1))
+    starts, half_starts = bin_starts(sums.padding_factor, sums.padded_radius)
     data = _bin_sums(sums.data, starts, half_starts, np.complex128)
     weight = _bin_sums(sums.weight, starts, half_starts, np.float64)
     average = np.zeros(data.shape, dtype=np.complex128)
     np.divide(data, weight, out=average, where=weight > 0)
     return average
+
+
+def bin_starts(
+    padding_factor: float, padded_radius: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the first index of each unpadded Fourier pixel along the axes of a centred half array.
+
+    Returns
+    -------
+    starts, half_starts
+        int64, (2r+1,) for z and y, (r+1,) for x.  Rounding is monotonic, so that bins are runs.
+    """
+    edge = padded_radius + 1
+    axis = round_half_away(np.arange(-edge, edge + 1) / padding_factor)
+    half = axis[edge:]
+    return (
+        np.flatnonzero(np.diff(axis, prepend=axis[0] - 1)),
+        np.flatnonzero(np.diff(half, prepend=-1)),
+    )
 
 
 def half_set_fsc(first: BackprojectionSums, second: BackprojectionSums) -> NDArray[np.float64]:

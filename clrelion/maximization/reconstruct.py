@@ -18,17 +18,17 @@ from clrelion.fourier.shells import (
 )
 from clrelion.maximization.sums import BackprojectionSums
 
-__all__ = ["MINRES_MAP", "reconstruct"]
+__all__ = ["BACKGROUND_EDGE_PX", "MINRES_MAP", "WEIGHT_FLOOR", "reconstruct"]
 
 MINRES_MAP = 5
 """First shell that is regularised (``--minres_map``)."""
 
 _SMALLEST_UNREGULARISED_WEIGHT = 1e-20
 _PRIOR_OF_EMPTY_SHELL = 0.001
-_WEIGHT_FLOOR = 1e-3
+WEIGHT_FLOOR = 1e-3
 """Weights are raised to this fraction of their shell's mean."""
 
-_BACKGROUND_EDGE_PX = 3.0
+BACKGROUND_EDGE_PX = 3.0
 """Width of the soft edge when the corners of the box are filled with their mean."""
 
 
@@ -85,7 +85,7 @@ def reconstruct(
         )
     volume = volume.astype(np.float64, copy=False)
     volume /= p**3 * n
-    volume = fill_background(volume, n // 2, _BACKGROUND_EDGE_PX)
+    volume = fill_background(volume, n // 2, BACKGROUND_EDGE_PX)
     correct_gridding(volume, p)
     return volume
 
@@ -129,7 +129,7 @@ def _divide(sums: BackprojectionSums, weight: NDArray[Any], kind: Any) -> NDArra
         shells = averaged[squared]
         totals += shell_sums(weight[planes], shells, r_max)
         counts += np.bincount(shells.ravel(), minlength=r_max)[:r_max]
-    floors = np.divide(_WEIGHT_FLOOR * totals, counts, out=np.zeros(r_max), where=counts > 0)
+    floors = np.divide(WEIGHT_FLOOR * totals, counts, out=np.zeros(r_max), where=counts > 0)
     floor = floors[np.minimum(table, r_max - 1)]
     quotient = np.zeros(sums.data.shape, dtype=kind)
     for planes, squared in centred_z_chunks(radius):

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clrelion.errors import NumericalError
-from clrelion.fourier.shells import (
-    centred_z_chunks,
-    half_transform_shells_3d,
-    pixels_per_shell,
-    shell_means,
-    shell_sums,
-    squared_radius_shells,
-)
+from clrelion.fourier.shells import half_transform_shells_3d, pixels_per_shell, shell_means
 from clrelion.fourier.transforms import forward_3d
-from clrelion.maximization.sums import BackprojectionSums
+from clrelion.maximization.sums import ShellWeights
 
 __all__ = [
     "DATA_VS_PRIOR_OF_EMPTY_SHELL",
@@ -61,15 +54,19 @@ class ReconstructionSpectra:
     overall_coverage: float
 
 
-@dataclass(frozen=True)
-class _ShellWeights:
-    counts: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    square_sums: NDArray[np.float64]
+class _Weights(Protocol):
+    """What the spectra need of back-projection sums, on the host or on the device."""
+
+    @property
+    def padding_factor(self) -> float: ...
+    @property
+    def r_max(self) -> int: ...
+    def shell_weights(self) -> ShellWeights: ...
+    def count_at_least(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]: ...
 
 
 def gold_standard_spectra(
-    sums: BackprojectionSums, fsc: ArrayLike, tau2_fudge: float = 1.0, is_joined: bool = False
+    sums: _Weights, fsc: ArrayLike, tau2_fudge: float = 1.0, is_joined: bool = False
 ) -> ReconstructionSpectra:
     """Derive the spectra from the FSC of the half-sets (auto-refine).
 
@@ -93,7 +90,7 @@ def gold_standard_spectra(
     Specification M 3.1, 3.2, 3.5.  ``tau2`` contains T, and the reconstruction and the coverage
     multiply by T once more (M quirk 5).
     """
-    weights = _shell_weights(sums)
+    weights = sums.shell_weights()
     sigma2 = _noise_power(sums, weights)
     low, high = _FSC_RANGE
     correlation = np.maximum(low, np.asarray(fsc, dtype=np.float64))
@@ -108,7 +105,7 @@ def gold_standard_spectra(
 
 
 def classification_spectra(
-    sums: BackprojectionSums,
+    sums: _Weights,
     tau2: ArrayLike,
     tau2_fudge: float = 1.0,
     ctf2: ArrayLike | None = None,
@@ -137,7 +134,7 @@ def classification_spectra(
     """
     prior = np.asarray(tau2, dtype=np.float64)
     ctf2 = np.ones_like(prior) if ctf2 is None else np.asarray(ctf2, dtype=np.float64)
-    weights = _shell_weights(sums)
+    weights = sums.shell_weights()
     sigma2 = _noise_power(sums, weights)
     has_voxels = weights.counts > 0
     counts = np.maximum(weights.counts, 1)
@@ -245,29 +242,7 @@ def overall_fourier_coverage(
     return float(coverage[:n_shells] @ counts[:n_shells]) / total if total else 0.0
 
 
-def _shell_table(sums: BackprojectionSums) -> NDArray[np.int64]:
-    """Map squared padded radii to shells; voxels with r^2 >= P^2 go one past the last shell."""
-    radius, n_shells = sums.padded_radius, sums.ori_size // 2 + 1
-    table = squared_radius_shells(3 * (radius + 1) ** 2, sums.padding_factor)
-    return np.where(np.arange(table.size) < radius**2, np.minimum(table, n_shells), n_shells)
-
-
-def _shell_weights(sums: BackprojectionSums) -> _ShellWeights:
-    """Sum the weights and their squares over the shells."""
-    n_shells = sums.ori_size // 2 + 1
-    table = _shell_table(sums)
-    counts = np.zeros(n_shells, dtype=np.int64)
-    totals, square_totals = np.zeros(n_shells), np.zeros(n_shells)
-    for planes, squared in centred_z_chunks(sums.padded_radius):
-        shells = table[squared]
-        weight = sums.weight[planes].astype(np.float64)
-        counts += np.bincount(shells.ravel(), minlength=n_shells + 1)[:n_shells]
-        totals += shell_sums(weight, shells, n_shells)
-        square_totals += shell_sums(weight * weight, shells, n_shells)
-    return _ShellWeights(counts, totals, square_totals)
-
-
-def _noise_power(sums: BackprojectionSums, weights: _ShellWeights) -> NDArray[np.float64]:
+def _noise_power(sums: _Weights, weights: ShellWeights) -> NDArray[np.float64]:
     """Invert the mean weight of each shell (specification M 3.1)."""
     total = sums.padding_factor**3 * weights.sums
     bad = np.flatnonzero(((total != 0) & (total <= _SMALLEST_WEIGHT_SUM)) | ~np.isfinite(total))
@@ -280,25 +255,18 @@ def _noise_power(sums: BackprojectionSums, weights: _ShellWeights) -> NDArray[np
 
 
 def _coverage(
-    sums: BackprojectionSums,
+    sums: _Weights,
     tau2: NDArray[np.float64],
     tau2_fudge: float,
     ctf2: NDArray[np.float64],
     counts: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Count the voxels whose weight exceeds the prior's (specification M 3.5)."""
-    n_shells = tau2.size
-    table = _shell_table(sums)
     # weight at which W tau'^2 reaches 1; for shells without prior tau'^2 = 0.001 W
     scale = sums.padding_factor**3 * tau2_fudge * tau2 * ctf2
-    threshold = np.full(n_shells, np.inf)
+    threshold = np.full(tau2.size, np.inf)
     np.divide(1.0, scale, out=threshold, where=scale > 0)
     bare = (tau2 <= 0) & (ctf2 > 0)
     np.sqrt(1.0 / _PRIOR_OF_EMPTY_SHELL / np.where(bare, ctf2, 1.0), out=threshold, where=bare)
-    by_square = np.append(threshold, np.inf)[table]
-    measured = np.zeros(n_shells, dtype=np.int64)
-    for planes, squared in centred_z_chunks(sums.padded_radius):
-        covered = sums.weight[planes] >= by_square[squared]
-        chosen = table[squared[covered]]
-        measured += np.bincount(chosen, minlength=n_shells + 1)[:n_shells]
-    return np.divide(measured, counts, out=np.zeros(n_shells), where=counts > 0)
+    measured = sums.count_at_least(threshold)
+    return np.divide(measured, counts, out=np.zeros(tau2.size), where=counts > 0)

@@ -11,19 +11,43 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clrelion.errors import NumericalError
-from clrelion.fourier.shells import centred_z_chunks, round_half_away_int
+from clrelion.fourier.shells import (
+    centred_z_chunks,
+    round_half_away_int,
+    shell_sums,
+    squared_radius_shells,
+)
 from clrelion.maximization.symmetrise import symmetrised
 
 __all__ = [
+    "SMALLEST_WEIGHT_SUM",
     "BackprojectionSums",
     "ParameterSums",
+    "ShellWeights",
     "join_half_sets",
     "join_low_resolution",
     "low_resolution_join_shell",
 ]
 
-_SMALLEST_WEIGHT_SUM = 1e-6
+SMALLEST_WEIGHT_SUM = 1e-6
 """Below this total weight a class is not reconstructed (specification M 4.3)."""
+
+
+@dataclass(frozen=True)
+class ShellWeights:
+    """Weights of a class by shell, over the voxels with |x|^2 < P^2 (specification M 3).
+
+    Attributes
+    ----------
+    counts
+        int64, (N/2+1,); voxels.
+    sums, square_sums
+        float64, (N/2+1,); of the weights and of their squares.
+    """
+
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    square_sums: NDArray[np.float64]
 
 
 @dataclass
@@ -84,7 +108,49 @@ class BackprojectionSums:
 
     def is_empty(self) -> bool:
         """Tell whether the weights are too small to reconstruct from (specification M 4.3)."""
-        return float(self.weight.sum(dtype=np.float64)) <= _SMALLEST_WEIGHT_SUM
+        return float(self.weight.sum(dtype=np.float64)) <= SMALLEST_WEIGHT_SUM
+
+    def shell_weights(self) -> ShellWeights:
+        """Sum the weights and their squares over the shells."""
+        n_shells = self.ori_size // 2 + 1
+        table = self._shell_table()
+        counts = np.zeros(n_shells, dtype=np.int64)
+        totals, square_totals = np.zeros(n_shells), np.zeros(n_shells)
+        for planes, squared in centred_z_chunks(self.padded_radius):
+            shells = table[squared]
+            weight = self.weight[planes].astype(np.float64)
+            counts += np.bincount(shells.ravel(), minlength=n_shells + 1)[:n_shells]
+            totals += shell_sums(weight, shells, n_shells)
+            square_totals += shell_sums(weight * weight, shells, n_shells)
+        return ShellWeights(counts, totals, square_totals)
+
+    def count_at_least(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Count the voxels of each shell whose weight reaches the shell's threshold.
+
+        Parameters
+        ----------
+        thresholds
+            float64, (N/2+1,); may be infinite.
+
+        Returns
+        -------
+        int64, (N/2+1,).
+        """
+        n_shells = thresholds.size
+        table = self._shell_table()
+        by_square = np.append(thresholds, np.inf)[table]
+        measured = np.zeros(n_shells, dtype=np.int64)
+        for planes, squared in centred_z_chunks(self.padded_radius):
+            covered = self.weight[planes] >= by_square[squared]
+            chosen = table[squared[covered]]
+            measured += np.bincount(chosen, minlength=n_shells + 1)[:n_shells]
+        return measured
+
+    def _shell_table(self) -> NDArray[np.int64]:
+        """Map squared padded radii to shells; voxels with r^2 >= P^2 go one past the last shell."""
+        radius, n_shells = self.padded_radius, self.ori_size // 2 + 1
+        table = squared_radius_shells(3 * (radius + 1) ** 2, self.padding_factor)
+        return np.where(np.arange(table.size) < radius**2, np.minimum(table, n_shells), n_shells)
 
     def copy(self) -> BackprojectionSums:
         """Return sums with their own arrays."""

@@ -145,6 +145,9 @@ def _sum_over_subgroup(
             else:
                 block += view
     radius = array.shape[2] - 2
+    # the origin is its own mate: -0 is not below 0, so nothing is conjugated there
+    origin = (radius + 1, radius + 1, 0)
+    result[origin] = len(subgroup) * array[origin]
     for planes, squared in centred_z_chunks(radius):
         np.copyto(result[planes], original[planes], where=squared > radius**2)
     return result

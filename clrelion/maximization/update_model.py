@@ -18,6 +18,7 @@ __all__ = [
     "class_priors",
     "direction_priors",
     "low_pass_after_first_iteration",
+    "low_pass_spectra",
     "mean_pmax",
     "noise_spectra",
     "norm_corrections",
@@ -224,9 +225,15 @@ def low_pass_after_first_iteration(
     """
     if ini_high_angst <= 0:
         return reference, spectra
-    n = reference.shape[0]
-    factors = shell_low_pass_factors(n, pixel_size_angst, ini_high_angst) ** 2
-    filtered = replace(
+    filtered = low_pass_spectra(spectra, reference.shape[0], pixel_size_angst, ini_high_angst)
+    return low_pass_map(reference, pixel_size_angst, ini_high_angst), filtered
+
+
+def low_pass_spectra(
+    spectra: ReconstructionSpectra, ori_size: int, pixel_size_angst: float, ini_high_angst: float
+) -> ReconstructionSpectra:
+    """Multiply tau2 and data versus prior by the squared filter (specification M 4.10)."""
+    factors = shell_low_pass_factors(ori_size, pixel_size_angst, ini_high_angst) ** 2
+    return replace(
         spectra, tau2=spectra.tau2 * factors, data_vs_prior=spectra.data_vs_prior * factors
     )
-    return low_pass_map(reference, pixel_size_angst, ini_high_angst), filtered

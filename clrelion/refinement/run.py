@@ -15,9 +15,8 @@ from clrelion.errors import ContinueError, OptionsError, StarError
 from clrelion.fourier.masks import prepare_solvent_mask
 from clrelion.fourier.transforms import set_workers
 from clrelion.io.mrc import read_map
-from clrelion.io.mrc_stack import ImageReader
 from clrelion.io.mtf import read_mtfs
-from clrelion.io.particle_table import ParticleTable, read_particles
+from clrelion.io.particle_table import read_particles
 from clrelion.io.pipeline import PipelineControl
 from clrelion.io.run_files import data_file, optimiser_file
 from clrelion.io.star import read_star
@@ -27,6 +26,7 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.loader import ParticleImages, PrereadImages
 from clrelion.refinement.background import BackgroundWriter
 from clrelion.refinement.expectation_setup import schedule_policy
+from clrelion.refinement.image_sources import particle_images, reconstruct_images
 from clrelion.refinement.initialise import default_particle_diameter_angst
 from clrelion.refinement.iteration import Iteration
 from clrelion.refinement.maximization_step import Maximization
@@ -76,6 +76,7 @@ def run_refinement(
     options: RefineOptions,
     command_line: str,
     progress: ProgressMaker = no_progress,
+    session: DeviceSession | None = None,
 ) -> RunSummary:
     """Run a classification or an auto-refine to its end.
 
@@ -87,6 +88,8 @@ def run_refinement(
         For the head of the optimiser files.
     progress
         Makes the progress display of a step.
+    session
+        Session to work with instead of one on the device of the options, e.g. one that measures.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def run_refinement(
         The pipeline asked the job to stop.
     """
     started = time.monotonic()
-    options, state, run = _set_up(options, command_line)
+    options, state, run = _set_up(options, command_line, session)
     if state.iteration >= options.max_iterations:
         flag = "--auto_iter_max" if options.auto_refine else "--iter"
         raise ContinueError(
@@ -131,7 +134,9 @@ def _resolution(state: RunState) -> float:
     return 1.0 / resolution if resolution > 0 else np.inf
 
 
-def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, RunState, _Run]:
+def _set_up(
+    options: RefineOptions, command_line: str, session: DeviceSession | None
+) -> tuple[RefineOptions, RunState, _Run]:
     """Read and check everything before the first line of output is written."""
     stored = None
     given: dict[str, object] = {}
@@ -148,7 +153,8 @@ def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, R
     options = options.model_copy(update={"random_seed": seed})
     set_workers(options.n_threads)
     point_group = PointGroup.from_name(options.symmetry)
-    session = DeviceSession(choose_device(options.device), options.precision)
+    if session is None:
+        session = DeviceSession(choose_device(options.device), options.precision)
     _log.info("Device: %s, driver %s", session.info.label, session.info.driver)
     if options.deterministic and not session.is_cpu:
         raise OptionsError(
@@ -157,12 +163,12 @@ def _set_up(options: RefineOptions, command_line: str) -> tuple[RefineOptions, R
         )
     if stored is not None:
         state = restart_run(options, stored, point_group, given)
-        source = _images(options, state.table, state.image_folder)
+        source = particle_images(options, state.table, state.image_folder)
         policy = _policy(options, state.ori_size, state.pixel_size_angst)
     else:
         table = read_particles(options.particles_star, options.pixel_size_angst, options.ctf)
         references = read_references(options, table)
-        source = _images(options, table)
+        source = particle_images(options, table)
         ori_size = references[0][0][0].shape[0]
         policy = _policy(options, ori_size, references[1])
         _log.info("Estimating initial noise spectra from %d particles", table.n)
@@ -180,27 +186,6 @@ def _policy(options: RefineOptions, ori_size: int, pixel_size: float) -> Schedul
         edge = options.width_mask_edge_px
         diameter = default_particle_diameter_angst(ori_size, pixel_size, edge)
     return schedule_policy(options, diameter)
-
-
-def _images(
-    options: RefineOptions, table: ParticleTable, folder: str | None = None
-) -> ParticleImages | PrereadImages:
-    images = ParticleImages(table, ImageReader(table.star_path, folder=folder))
-    images.verify()
-    if options.preread_images:
-        return PrereadImages(images, table, np.arange(table.n))
-    return images
-
-
-def _reconstruct_images(options: RefineOptions, state: RunState) -> ParticleImages | None:
-    """Images that the last iteration of auto-refine back-projects (specification E 2.2)."""
-    table = state.table
-    if not options.auto_refine or table.reconstruct_image_name is None:
-        return None
-    reader = ImageReader(table.star_path, folder=state.image_folder)
-    images = ParticleImages(table, reader, use_reconstruct_images=True)
-    images.verify()
-    return images
 
 
 class _Run:
@@ -239,7 +224,7 @@ class _Run:
             session.memory_budget(limit),
             seed,
             fixed_tau2 is not None,
-            _reconstruct_images(options, state),
+            reconstruct_images(options, state),
         )
         self._output = Output(
             options.output_root,

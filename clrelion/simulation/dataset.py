@@ -99,14 +99,17 @@ def simulate(
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ClrelionError(f"{folder}: cannot be made ({error.strerror}); choose another") from None
+        raise ClrelionError(
+            f"{folder}: cannot be made ({error.strerror}); choose another folder"
+        ) from None
     states = open_models(models, place)
     try:
         truth = draw_truth(settings, len(states))
         maker = ImageMaker(settings, states, truth)
         layout = _Layout(settings, truth)
         _write_stacks(maker, layout, settings, place, n_workers, progress)
-        maps, references = [], []
+        maps: list[Path] = []
+        references: list[Path] = []
         for i, state in enumerate(states):
             volume = true_map(state, settings, maker.gain)
             pixel_size = settings.optics[0].pixel_size_angst

@@ -144,7 +144,8 @@ class ImageMaker:
         image += noise
         background = image[grids.is_background]
         image = (image - background.mean()) / background.std()
-        return image.astype(np.float32)
+        normalised: NDArray[np.float32] = image.astype(np.float32)
+        return normalised
 
 
 def true_map(

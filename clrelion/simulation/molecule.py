@@ -145,7 +145,7 @@ class _Growth:
         self._centres = self._place_domains(symmetry, n_domains)
 
     def _place_domains(self, symmetry: str, n_domains: int) -> NDArray[np.float64]:
-        """Centres of the domains: each beside an earlier one, as near to the axis as mates allow."""
+        """Centres of the domains: each beside an earlier one, compact, clear of mates."""
         fold = int(symmetry[1:])
         reach = self._radius * n_domains ** (1.0 / 3.0)
         start = np.zeros(3)
@@ -228,7 +228,7 @@ class _Growth:
 
 def _unit_vectors(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     vectors = rng.standard_normal((n, 3))
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def _atoms_of(

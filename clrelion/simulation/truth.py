@@ -1,4 +1,4 @@
-"""The true parameters of every particle, drawn from counters: each from (seed, its number) alone."""
+"""The true parameters of every particle, each drawn from (seed, its number) alone."""
 
 from __future__ import annotations
 

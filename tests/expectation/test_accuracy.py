@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.reference.expectation_step import Step, counted_shells, frequencies, 
 IDS = np.array([3, 0, 1, 2])
 
 
-def increment(error: float, steps: list[tuple[float, float]], largest: float) -> float:
+def increment(error: float, steps: Sequence[tuple[float, float]], largest: float) -> float:
     return next((step for limit, step in steps if error < limit), largest)
 
 
@@ -81,9 +82,7 @@ class Trial:
                 return error
 
 
-def literal(
-    run: SmallRun, k: int
-) -> tuple[list[float], list[float], NDArray[np.float64]]:
+def literal(run: SmallRun, k: int) -> tuple[list[float], list[float], NDArray[np.float64]]:
     rotations, shifts, histogram = [], [], np.zeros(9)
     for i in IDS.tolist():
         trial = Trial(run, i, k)

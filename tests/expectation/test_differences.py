@@ -79,12 +79,11 @@ class Coarse:
             ),
         )
         coarse = self.setup.coarse
-        return self.table(
-            sparse_differences(
-                self.session, self.operands, lists, self._projector, self._tables, coarse.pixels,
-                coarse.pixel_xy, rows_per_run,
-            )  # fmt: skip
-        )
+        samples = sparse_differences(
+            self.session, self.operands, lists, self._projector, self._tables, coarse.pixels,
+            coarse.pixel_xy, rows_per_run,
+        )  # fmt: skip
+        return self.table(samples)
 
     def table(self, samples: CoarseSamples) -> NDArray[np.float64]:
         """(image, orientation, translation)."""

@@ -26,9 +26,7 @@ def setup_of(session: DeviceSession, run: SmallRun, group: int) -> OpticsSetup:
     return OpticsSetup(session, run.settings, group, projector, 2.0)
 
 
-def prepared(
-    session: DeviceSession, run: SmallRun, group: int
-) -> tuple[OpticsSetup, BatchImages]:
+def prepared(session: DeviceSession, run: SmallRun, group: int) -> tuple[OpticsSetup, BatchImages]:
     setup = setup_of(session, run, group)
     ids = np.flatnonzero(run.table.optics_group == group)
     images = np.stack([run.images[i] for i in ids.tolist()])

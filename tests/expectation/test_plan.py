@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_plans_fit_their_budgets(session: DeviceSession, name: str) -> None:
 def test_more_memory_gives_larger_launches(session: DeviceSession, name: str) -> None:
     settings = CASES[name]()
     plans = [plan(session, settings, n) for n in BUDGETS]
-    for smaller, larger in zip(plans, plans[1:], strict=False):
+    for smaller, larger in pairwise(plans):
         assert smaller.columns_per_run <= larger.columns_per_run
         assert smaller.rows_per_run <= larger.rows_per_run
         assert smaller.fine_bytes <= larger.fine_bytes
@@ -99,7 +100,8 @@ def test_more_memory_gives_larger_launches(session: DeviceSession, name: str) ->
 
 def test_the_largest_buffer_limits_the_batch(session: DeviceSession) -> None:
     settings = CASES["dense"]()
-    free, limited = plan(session, settings, 16000 * MB), plan(session, settings, 16000 * MB, 32 * MB)
+    free = plan(session, settings, 16000 * MB)
+    limited = plan(session, settings, 16000 * MB, 32 * MB)
     assert limited.batch.batch_size < free.batch.batch_size
     assert limited.columns_per_run < free.columns_per_run
     assert limited.largest_bytes == 32 * MB
@@ -111,7 +113,8 @@ def test_a_budget_for_nothing_says_so(session: DeviceSession) -> None:
     assert not made.batch.fits
     assert "MORE than the budget" in made.lines()[0]
     assert any("coarse orientations a launch" in line for line in made.lines())
-    assert any("coarse slices a launch" in line for line in plan(session, CASES["local"](), MB).lines())
+    sparse = plan(session, CASES["local"](), MB)
+    assert any("coarse slices a launch" in line for line in sparse.lines())
 
 
 @pytest.mark.parametrize("changes", [{}, {"oversampling": 0}, {"local_search": LOCAL}])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.orientations.euler import euler_matrix
-from tests.expectation.small_run import SmallRun, small_run
+from tests.expectation.small_run import small_run
 from tests.reference.expectation_step import Step
 
 
@@ -56,7 +56,7 @@ def test_children_of_several_orientations() -> None:
     tables = object.__new__(OrientationTables)
     object.__setattr__(tables, "n_child_psi", 2)
     frame, psi = tables.children(np.array([5, 2]), np.array([1, 0]), 8)
-    np.testing.assert_array_equal(frame, [20, 20, 21, 21, 22, 22, 23, 23, 8, 8, 9, 9, 10, 10, 11, 11])
+    np.testing.assert_array_equal(frame, np.repeat([20, 21, 22, 23, 8, 9, 10, 11], 2))
     np.testing.assert_array_equal(psi, [2, 3] * 4 + [0, 1] * 4)
     frame, psi = tables.children(np.array([5, 2]), np.array([1, 0]), 1)
     np.testing.assert_array_equal(frame, [5, 2])
@@ -68,7 +68,7 @@ def test_kept_orientations_are_those_of_the_particles(
     session_double: DeviceSession, flag: str
 ) -> None:
     """Not perturbed: they have been before."""
-    run: SmallRun = small_run(**{flag: True})
+    run = small_run().changed(**{flag: True})
     tables = OrientationTables.create(session_double, run.settings, run.table)
     t = run.table
     for i in range(t.n):
@@ -76,7 +76,8 @@ def test_kept_orientations_are_those_of_the_particles(
         np.testing.assert_allclose(rows(session_double, tables, True, i, 0), expected, atol=1e-12)
     ids = np.array([3, 1])
     rot, tilt, psi = tables.angles(run.settings, t, ids, np.zeros(2, dtype=np.int64))
-    np.testing.assert_array_equal([rot, tilt, psi], [t.rot_deg[ids], t.tilt_deg[ids], t.psi_deg[ids]])
+    kept = [t.rot_deg[ids], t.tilt_deg[ids], t.psi_deg[ids]]
+    np.testing.assert_array_equal([rot, tilt, psi], kept)
 
 
 def test_translations_of_the_settings() -> None:

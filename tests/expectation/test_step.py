@@ -1,4 +1,4 @@
-"""The whole expectation step against a plain NumPy twin that goes through the samples one by one."""
+"""The whole expectation step against a NumPy twin that goes through the samples one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceMemoryError, NumericalError
-from clrelion.expectation import batch_work
+from clrelion.expectation import batch_work, fine_part
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.images import BatchImages
@@ -47,9 +47,7 @@ def aberrated() -> SmallRun:
         mag_matrix=np.array([[1.02, 0.01], [0.01, 0.97]]),
     )  # fmt: skip
     frequency = np.linspace(0, 0.5, 6)
-    curves = [
-        MtfCurve(frequency, np.linspace(1, low, 6)) for low in (0.2, 0.5)
-    ]
+    curves = [MtfCurve(frequency, np.linspace(1, low, 6)) for low in (0.2, 0.5)]
     geometry = [
         replace(g, response=DetectorResponse(curve, curves))
         for g, curve in zip(run.settings.geometry, curves, strict=True)
@@ -75,7 +73,7 @@ CASES = {
     "skip_align": lambda: small_run(skip_align=True),
     "skip_rotate": lambda: small_run(skip_rotate=True),
     "padding 1.85": lambda: small_run(padding=1.85, do_map=False),
-    "premultiplied": lambda: small_run().with_optics(0, ctf_premultiplied=True),
+    "premultiplied": lambda: small_run().with_optics(1, ctf_premultiplied=True),
     "premultiplied, no CTF": lambda: small_run(ctf=CtfRules(False, True)).with_optics(
         0, ctf_premultiplied=True
     ),
@@ -183,7 +181,9 @@ def same_as(
 
 PLANS: dict[str, dict[str, Any]] = {
     "one particle a batch": {"batch_size": 1},
-    "one image a part": {"fine_bytes": 1},
+    "two particles a batch": {"batch_size": 2},
+    "one image a part, one orientation a run": {"fine_bytes": 1},
+    "runs of fine orientations": {"fine_bytes": 60_000},
     "short runs of orientations": {"columns_per_run": 32, "keep_panels": False, "rows_per_run": 1},
     "all of them": {
         "batch_size": 1, "fine_bytes": 1, "columns_per_run": 32, "keep_panels": False,
@@ -210,8 +210,19 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return change
 
 
-@pytest.mark.parametrize("name", ["noise fill", "cross-correlation", "local", "no oversampling"])
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        *(("noise fill", plan) for plan in PLANS),
+        ("cross-correlation", "all of them"),
+        ("local", "all of them"),
+        ("local", "short runs of orientations"),
+        ("no oversampling", "all of them"),
+        ("coarse scores", "all of them"),
+        ("premultiplied", "runs of fine orientations"),
+        ("premultiplied, no CTF", "two particles a batch"),
+    ],
+)
 def test_results_do_not_depend_on_the_plan(
     session_double: DeviceSession, planned: Callable[..., None], name: str, plan: str
 ) -> None:
@@ -243,18 +254,24 @@ def test_results_do_not_depend_on_the_table_of_fine_slices(
 
 
 FAILING = [
-    "prepare_store", "fine_weights", "make_rows", "find_significant", "dense_differences",
-]  # fmt: skip
+    (fine_part, "prepare_store"),
+    (fine_part, "fine_weights"),
+    (fine_part, "list_rows"),
+    (batch_work, "find_significant"),
+    (batch_work, "dense_differences"),
+]
 
 
-@pytest.mark.parametrize("where", FAILING)
+@pytest.mark.parametrize(
+    ("module", "where"), FAILING, ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_memory_that_runs_out_makes_batches_smaller(
-    session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch, where: str
+    session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch, module: Any, where: str
 ) -> None:
     """Whatever step fails for more than one image, nothing is lost and nothing counts twice."""
     run, _ = case("normal")
     expected = run.run(session_double)
-    original = getattr(batch_work, where)
+    original = getattr(module, where)
     n_failed = 0
 
     def scarce(*args: Any, **kwargs: Any) -> Any:
@@ -265,7 +282,7 @@ def test_memory_that_runs_out_makes_batches_smaller(
             raise DeviceMemoryError("no memory left")
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(batch_work, where, scarce)
+    monkeypatch.setattr(module, where, scarce)
     same_as(expected, run.run(session_double))
     assert n_failed >= 2
 
@@ -283,6 +300,26 @@ def images_of(args: tuple[Any, ...]) -> int:
         if isinstance(arg, SearchSpace):
             return len(arg.n_orientations)
     raise AssertionError(args)
+
+
+def test_runs_of_fine_orientations_are_made(
+    session_double: DeviceSession, planned: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that an image with many significant orientations needs no more than the plan has."""
+    n_rows = []
+    original = fine_part.make_slices
+
+    def counted(rows: Any, *args: Any) -> Any:
+        n_rows.append(len(rows.frame))
+        return original(rows, *args)
+
+    monkeypatch.setattr(fine_part, "make_slices", counted)
+    run = small_run(sigma2_fudge=60.0)
+    planned(table_fits=False, fine_bytes=400_000, keep_panels=False)
+    run.run(session_double)
+    slice_bytes = 2 * 8 * 80  # complex double, padded list of the smaller images
+    assert max(n_rows) * slice_bytes <= 200_000
+    assert len(n_rows) > 20
 
 
 def test_memory_for_not_even_one_image_is_an_error(

@@ -252,7 +252,7 @@ def test_other_images_for_reconstruction(table: ParticleTable) -> None:
     for i in range(N):
         table.reconstruct_image_name[i] = "2@other.mrcs" if i == 4 else "1@other.mrcs"
     members = np.flatnonzero(table.optics_group == 0)
-    bad = list(BatchLoader(table, members, 50, ImageReader(table.star_path), others))[0]
+    bad = next(iter(BatchLoader(table, members, 50, ImageReader(table.star_path), others)))
     np.testing.assert_array_equal(bad.bad_ids, [4])
     assert bad.reconstruct_images is not None
     assert len(bad.ids) == len(bad.images) == len(bad.reconstruct_images) == len(members) - 1

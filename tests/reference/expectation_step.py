@@ -198,7 +198,7 @@ class Step:
             self.corrected(transform, g),
             self.corrected(np.fft.rfft2(other) / n**2, g),
             self.ctf(i, g),
-            power,
+            power.astype(float),
             offset,
             np.where(prior == _UNSET, 0.0, prior / pixel),
             float(q),
@@ -557,7 +557,7 @@ class Step:
         residual[size // 2 + 1 :] += p.shell_power[size // 2 + 1 :]
         self.add_noise(i, g, group, residual)
         if g.optics.ctf_premultiplied:
-            ctf2 = np.bincount(shell[counted], (q * p.ctf)[counted])
+            ctf2 = np.bincount(shell[counted], (q * p.ctf)[counted]).astype(float)
             sums["ctf2"][group] += self.on_model_shells(g, ctf2)
 
     def add_noise(
@@ -571,9 +571,7 @@ class Step:
         self.result.particles["norm_correction"][i] = norm
         sums["norm_sum"] += norm
 
-    def on_model_shells(
-        self, g: ImageGeometry, values: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def on_model_shells(self, g: ImageGeometry, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over the image pixels of each model shell times the model's own pixels there."""
         n_model = self.s.ori_size // 2 + 1
         image = counted_shells(g.optics.box_px)

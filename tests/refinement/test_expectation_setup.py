@@ -24,7 +24,7 @@ from clrelion.refinement.progress import no_progress
 from clrelion.refinement.schedule import ImageSizes
 from tests.refinement.small_state import PIXEL, N, S, half_model, options_of, run_state
 
-SIZES = ImageSizes(S, [14, 18], [8, 10])
+SIZES = ImageSizes(S, (14, 18), (8, 10))
 
 
 def test_geometry_of_other_boxes() -> None:

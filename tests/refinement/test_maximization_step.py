@@ -43,9 +43,7 @@ def run(
 ) -> MaximizationResult:
     options = options_of("--K", str(state.n_classes), *arguments)
     values = {"masks": None, "solvent_mask": None, "fixed_tau2": None, **parts}
-    step = Maximization(
-        options, C1, values["masks"], values["solvent_mask"], values["fixed_tau2"]
-    )
+    step = Maximization(options, C1, values["masks"], values["solvent_mask"], values["fixed_tau2"])
     return step.run(state, results, S, iteration, is_cc, is_last)
 
 
@@ -145,9 +143,7 @@ class TestClassification:
         assert not np.allclose(flat.maps[0], plain.maps[0])
 
     def test_symmetry_is_applied(self) -> None:
-        step = Maximization(
-            options_of("--sym", "C2"), PointGroup.from_name("C2"), None, None, None
-        )
+        step = Maximization(options_of("--sym", "C2"), PointGroup.from_name("C2"), None, None, None)
         state = run_state(1)
         state.models[0].tau2[:] = 1.0
         volume = step.run(state, [result([6.0])], S, 3, False, False).models[0].maps[0]
@@ -174,7 +170,7 @@ class TestClassification:
     def test_nan_is_named(self) -> None:
         results = [result([6.0])]
         results[0].backprojections[0].data[8, 8, 3] = np.nan
-        with pytest.raises(NumericalError, match="iteration 3, class 1: .*NaN"):
+        with pytest.raises(NumericalError, match=r"iteration 3, class 1: .*NaN"):
             run(run_state(1), results)
 
 
@@ -217,8 +213,9 @@ class TestSplitHalves:
         halves = [result([3.0], h, 4e-2).backprojections[0] for h in (1, 2)]
         for half in halves:
             half.hermitian_repair()
-        join_low_resolution(*halves, int(np.ceil(32 / 12)))
-        np.testing.assert_allclose(joined, half_set_fsc(*halves), atol=1e-12)
+        one, two = halves
+        join_low_resolution(one, two, int(np.ceil(32 / 12)))
+        np.testing.assert_allclose(joined, half_set_fsc(one, two), atol=1e-12)
 
     def test_last_iteration_joins_the_halves(self) -> None:
         state = run_state(1, is_split=True)
@@ -239,7 +236,8 @@ class TestSplitHalves:
             expected.append(reconstruct(sums, None))
         for found, volume in zip(made.unfiltered_half_maps, expected, strict=True):
             np.testing.assert_allclose(found, volume, atol=1e-12)
-        assert not np.allclose(*made.unfiltered_half_maps)
+        one, two = made.unfiltered_half_maps
+        assert not np.allclose(one, two)
 
     def test_solvent_corrected_fsc(self) -> None:
         """Noise outside of the mask does not count."""

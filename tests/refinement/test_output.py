@@ -32,7 +32,9 @@ def in_folder(
     return tmp_path, written
 
 
-def write(state: RunState, *arguments: str, is_final: bool = False, n_unfiltered: int = 0) -> list[str]:
+def write(
+    state: RunState, *arguments: str, is_final: bool = False, n_unfiltered: int = 0
+) -> list[str]:
     options = options_of(*arguments)
     group = PointGroup.from_name("C1")
     grids = Grids.create(state.sampling, options, group)
@@ -71,6 +73,7 @@ def test_classification(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
     assert model.class_files == maps
     assert model.current_resolution_angst == pytest.approx(8.0)
     np.testing.assert_array_equal(model.group_n_particles, [3, 3])
+    assert model.pdf_direction is not None
     np.testing.assert_allclose(model.pdf_direction, state.models[0].pdf_direction, rtol=1e-5)
     np.testing.assert_allclose(model.sigma2_noise, state.models[0].sigma2_noise, rtol=1e-5)
     assert model.sigma_offset_angst == pytest.approx(np.sqrt(50.0), rel=1e-5)
@@ -78,6 +81,7 @@ def test_classification(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
     assert (optimiser.iteration, optimiser.model_star2) == (2, None)
     assert (optimiser.random_seed, optimiser.particle_diameter_angst) == (17, 24.0)
     sampling = read_sampling(folder / "out/run_it002_sampling.star")
+    assert sampling.rot_deg is not None
     assert (sampling.healpix_order, len(sampling.rot_deg)) == (0, 12)
 
 

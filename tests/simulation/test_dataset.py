@@ -12,6 +12,11 @@ from clrelion.cli.simulate import simulate
 from clrelion.io.mrc import read_map
 from clrelion.io.mrc_stack import ImageReader
 from clrelion.io.particle_table import read_particles
+from clrelion.simulation.dataset import simulate as make_data_set
+from clrelion.simulation.images import ImageMaker
+from clrelion.simulation.models import open_models
+from clrelion.simulation.settings import SimulatedOptics, SimulationSettings
+from clrelion.simulation.truth import draw_truth
 
 ARGUMENTS = (
     "--molecule seed:4,kda:60 --molecule seed:4,kda:60,drop:1 --n 40 --box 48 --angpix 3 "
@@ -50,7 +55,9 @@ def test_another_seed_is_another_set(folder: Path, tmp_path: Path) -> None:
 
 
 def test_star_files(folder: Path) -> None:
-    given, truth = (read_particles(folder / f"{n}.star", None, True) for n in ("particles", "truth"))
+    given, truth = (
+        read_particles(folder / f"{name}.star", None, True) for name in ("particles", "truth")
+    )
     assert given.image_name == truth.image_name
     assert not given.rot_deg.any()
     assert truth.rot_deg.any()
@@ -116,3 +123,18 @@ def test_one_line_says_what_is_wrong(
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_row_has_its_own_image(tmp_path: Path) -> None:
+    """Image and row belong together, in each of two stacks."""
+    optics = (SimulatedOptics(48, 3.0), SimulatedOptics(40, 3.6))
+    settings = SimulationSettings(8, optics, snr=0.5, particles_per_micrograph=2)
+    files = make_data_set(["seed:4,kda:60"], settings, tmp_path)
+    table = read_particles(files.truth_star)
+    truth = draw_truth(settings, 1)
+    maker = ImageMaker(settings, open_models(["seed:4,kda:60"], tmp_path), truth)
+    reader = ImageReader(table.star_path)
+    for i, name in enumerate(table.image_name):
+        np.testing.assert_array_equal(reader.read([name])[0], maker.image(i))
+    for label in ("rot_deg", "tilt_deg", "psi_deg", "origin_x_angst", "defocus_v_angst"):
+        np.testing.assert_allclose(getattr(table, label), getattr(truth, label), atol=1e-5)

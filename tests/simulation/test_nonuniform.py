@@ -61,7 +61,7 @@ def test_map_at_any_frequency() -> None:
     rng = np.random.default_rng(2)
     volume = rng.standard_normal((n, n, n))
     frequencies = rng.uniform(-0.5, 0.5, (700, 3))
-    frequencies[:3] = [[0, 0, 0], [0.5, -0.5, 0.5], [-0.5, 0.5, -0.5]]
+    frequencies[:3] = np.array([[0, 0, 0], [0.5, -0.5, 0.5], [-0.5, 0.5, -0.5]])
     x = np.arange(n) - n // 2
     phases = [np.exp(-2j * np.pi * np.outer(frequencies[:, axis], x)) for axis in range(3)]
     expected = np.einsum("zyx,pz,py,px->p", volume, *phases, optimize=True)

@@ -1,0 +1,79 @@
+"""Launches over the voxels of volumes, and sums by shell in two levels: device, then host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.device.session import DeviceSession
+
+__all__ = ["run_over_lines", "run_over_voxels", "sum_by_shell", "wide_sums"]
+
+_GROUP = 64
+_SHELLS_PER_GROUP = 32
+
+
+def run_over_voxels(
+    session: DeviceSession, name: str, shape: tuple[int, ...], *arguments: Any
+) -> None:
+    """Launch ``maximization/<name>`` with one work-item for each voxel of (z, y, x)."""
+    nz, ny, nx = shape
+    kernel = session.kernel(f"maximization/{name}")
+    kernel((_rounded(nx, _GROUP), ny, nz), (_GROUP, 1, 1), *arguments)
+
+
+def run_over_lines(session: DeviceSession, name: str, n: int, *arguments: Any) -> None:
+    """Launch ``maximization/<name>`` with one work-item for each of ``n`` elements."""
+    session.kernel(f"maximization/{name}")((_rounded(n, _GROUP),), (_GROUP,), *arguments)
+
+
+def sum_by_shell(
+    session: DeviceSession, name: str, n_shells: int, edge: int, n_values: int, *arguments: Any
+) -> NDArray[np.float64]:
+    """Sum quantities over the shells of a centred half array.
+
+    Parameters
+    ----------
+    name : str
+        Kernel ``maximization/<name>``: writes the sums of each plane and shell.
+    n_shells, edge : int
+        Shells, and planes of the array.
+    n_values : int
+        Quantities summed.
+    *arguments
+        Of the kernel, all but the last one.
+
+    Returns
+    -------
+    ndarray
+        float64, (n_values, n_shells).
+    """
+    by_plane = wide_sums(session, name, n_shells, edge, n_values, *arguments)
+    return np.asarray(by_plane.sum(axis=0).T)
+
+
+def wide_sums(
+    session: DeviceSession, name: str, n: int, n_planes: int, n_values: int, *arguments: Any
+) -> NDArray[np.float64]:
+    """Run a kernel that sums in double or, without double on the device, in compensated floats.
+
+    Returns
+    -------
+    ndarray
+        float64, (n_planes, n, n_values).
+    """
+    has_double = session.capabilities.fp64
+    shape = (n_planes, n, n_values)
+    out = session.empty(shape if has_double else (*shape, 2), np.float64 if has_double else "f4")
+    kernel = session.kernel(f"maximization/{name}", wide="double" if has_double else "pair")
+    kernel(
+        (_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out
+    )
+    host = session.to_host(out)
+    return host if has_double else host.astype(np.float64).sum(axis=-1)
+
+
+def _rounded(n: int, group: int) -> int:
+    return -(-n // group) * group

@@ -1,0 +1,149 @@
+"""References in Fourier space that are made on the device and stay there.
+
+In: the maps of a model.  Out: one device array with the centred half transforms of all classes, and
+their power spectra: the twin of `clrelion.expectation.reference` (specification E 1.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.device.padded_fft import PaddedFFT
+from clrelion.device.shell_sums import run_over_voxels, sum_by_shell
+from clrelion.errors import NumericalError
+from clrelion.fourier.padded import padded_size_of
+from clrelion.fourier.shells import round_half_away_int, shell_bounds
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["DeviceReferenceTransform", "reference_transforms_on_device"]
+
+
+@dataclass(frozen=True)
+class DeviceReferenceTransform:
+    """Oversampled transform of one reference on the device.
+
+    Attributes
+    ----------
+    stack
+        Complex device array, (K, 2(P+1)+1, 2(P+1)+1, P+2): the centred half arrays of all classes,
+        zeros where a class is dead.
+    place
+        Which of them is this one.
+    padding_factor, r_max, ori_size, power_spectrum
+        As in `clrelion.expectation.reference.ReferenceTransform`.
+    """
+
+    stack: Array
+    place: int
+    padding_factor: float
+    r_max: int
+    ori_size: int
+    power_spectrum: NDArray[np.float64]
+
+
+def reference_transforms_on_device(
+    session: DeviceSession,
+    maps: Sequence[NDArray[Any] | None],
+    padding_factor: float,
+    r_max: int,
+    *,
+    first_shell: int = -1,
+) -> list[DeviceReferenceTransform | None]:
+    """Prepare the maps of a model for projection.
+
+    Parameters
+    ----------
+    maps
+        Real, (N, N, N) as [z, y, x], real space, origin N//2, one a class; None for a dead class.
+    padding_factor, r_max, first_shell
+        As for `clrelion.expectation.reference.reference_transform`.
+
+    Returns
+    -------
+    list
+        None for dead classes.
+
+    Raises
+    ------
+    NumericalError
+        If a map holds NaN or infinity.
+
+    Notes
+    -----
+    Specification E 1.6, F.2, F.6; M 2.4; in the session's precision, spectra in double.
+    """
+    alive = [volume for volume in maps if volume is not None]
+    if not alive:
+        return [None] * len(maps)
+    n = alive[0].shape[0]
+    padded_size = padded_size_of(n, padding_factor)
+    factor = padded_size / n
+    radius = round_half_away_int(factor * r_max)
+    fft = PaddedFFT(session, n, padded_size, radius)
+    make = session.empty if len(alive) == len(maps) else session.zeros
+    stack = make((len(maps), *fft.shape), session.complex)
+    radii = np.sqrt(np.arange(3 * (n // 2) ** 2 + 1, dtype=np.float64))
+    # factor^3 N / N_p^3: the forward division and the slice-theorem scale in one number
+    divisor = np.sinc(radii / (n * factor)) ** 2 * float(n) ** 2
+    factors_d = session.to_device(1.0 / divisor, session.real)
+    result: list[DeviceReferenceTransform | None] = []
+    for place, volume in enumerate(maps):
+        if volume is None:
+            result.append(None)
+            continue
+        volume_d = session.to_device(volume, session.real)
+        run_over_voxels(session, "scale_map", (n, n, n), volume_d, n, factors_d)
+        start = place * int(np.prod(fft.shape))
+        fft.forward(volume_d, stack, start)
+        del volume_d
+        edge, _, nx = fft.shape
+        lowest = int(radius == padded_size // 2)
+        run_over_voxels(
+            session, "clear_shells", fft.shape, stack, start, edge, nx, -1, radius**2, lowest
+        )
+        spectrum = _power_spectrum(session, stack, start, radius, factor, n, lowest > 0)
+        if first_shell >= 0:
+            inner = round_half_away_int(factor * first_shell) ** 2
+            run_over_voxels(
+                session, "clear_shells", fft.shape, stack, start, edge, nx, inner, radius**2, lowest
+            )
+        result.append(DeviceReferenceTransform(stack, place, factor, r_max, n, spectrum))
+    return result
+
+
+def _power_spectrum(
+    session: DeviceSession,
+    stack: Array,
+    start: int,
+    radius: int,
+    factor: float,
+    ori_size: int,
+    lacks_negative_nyquist: bool,
+) -> NDArray[np.float64]:
+    """Average |F|^2/2 over the shells of the stored sphere (specification E 1.6.5, F.6)."""
+    n_shells = ori_size // 2 + 1
+    edge, nx = int(stack.shape[1]), int(stack.shape[3])
+    bounds = shell_bounds(n_shells, radius**2 + 1, factor)
+    sums, counts = sum_by_shell(
+        session, "shell_power", n_shells, edge, 2,
+        stack, start, edge, nx, session.to_device(bounds), n_shells,
+    )  # fmt: skip
+    if not np.isfinite(sums).all():
+        raise NumericalError(
+            "a reference map holds NaN or infinity; check the input map and the particles"
+        )
+    if lacks_negative_nyquist and bounds[-1] == radius**2 + 1:
+        outermost = int(np.searchsorted(bounds, radius**2, side="right")) - 1
+        counts[outermost] -= 2
+    spectrum = np.zeros(n_shells)
+    np.divide(0.5 * sums, counts, out=spectrum, where=counts > 0)
+    return spectrum

@@ -1,0 +1,82 @@
+"""Arithmetic and memory traffic of a kernel launch, from its arguments.
+
+Operations are counted for the kernels that matter, with the formulae below; a fused multiply-add is
+two. Bytes are every array argument once, which is the least that a launch moves unless it leaves
+parts of its arrays alone; a kernel that reads in many places has a formula of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Arguments = dict[str, Any]
+
+# coordinates, eight weights, eight complex multiply-adds
+_INTERPOLATION_FLOPS = 64.0
+# coordinates, eight weights, three products and additions for each of eight neighbours
+_SCATTER_FLOPS = 80.0
+_ENTRY_FLOPS = 16.0  # a translation of a slice: phase, two images, weights
+
+
+def work_of(kernel: str, arguments: Arguments) -> tuple[float, float]:
+    """Operations and bytes of one launch.
+
+    Parameters
+    ----------
+    kernel
+        Name; variants for CPUs count as the plain one.
+    arguments
+        Values by parameter name.
+
+    Returns
+    -------
+    tuple of float
+        Operations (0: not counted for this kernel) and bytes.
+    """
+    stem = kernel.removesuffix("_vector").removesuffix("_workers")
+    n_bytes = float(sum(getattr(value, "nbytes", 0) for value in arguments.values()))
+    counter = _COUNTERS.get(stem)
+    if counter is None:
+        return 0.0, n_bytes
+    try:
+        return counter(arguments, n_bytes)
+    except (KeyError, AttributeError, TypeError):
+        # the kernel's arguments have changed their names: its rate is then shown as unknown
+        return 0.0, n_bytes
+
+
+def _coarse(a: Arguments, n_bytes: float) -> tuple[float, float]:
+    columns = a["projections"].size // a["depth"]
+    written = 4.0 * a["n_rows"] * columns
+    operands = a["images"].nbytes + a["projections"].nbytes
+    return 2.0 * a["n_rows"] * a["depth"] * columns, operands + written
+
+
+def _fine(a: Arguments, n_bytes: float) -> tuple[float, float]:
+    rows = a["projections"].size / (2 * a["n_padded"])
+    return a["n_padded"] * (4.0 * a["out"].size + 5.0 * rows), n_bytes
+
+
+def _slices(a: Arguments, n_bytes: float) -> tuple[float, float]:
+    n_pixels = a["projections"].size / 2
+    item = a["projections"].dtype.itemsize
+    # eight complex neighbours read, one complex value written
+    return _INTERPOLATION_FLOPS * n_pixels, 18.0 * item * n_pixels
+
+
+def _sums(a: Arguments, n_bytes: float) -> tuple[float, float]:
+    rows, entries = a["row_class"].size, a["entry_trans"].size
+    item = a["volumes"].dtype.itemsize
+    flops = a["n_list"] * (_SCATTER_FLOPS * rows + _ENTRY_FLOPS * entries)
+    # eight neighbours of (re, im, weight) read and written
+    return flops, 8.0 * 3 * 2 * item * rows * a["n_list"]
+
+
+_COUNTERS: dict[str, Callable[[Arguments, float], tuple[float, float]]] = {
+    "diff2_coarse": _coarse,
+    "diff2_fine": _fine,
+    "project_grid": _slices,
+    "project_rows": _slices,
+    "weighted_sums": _sums,
+}
