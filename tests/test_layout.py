@@ -32,7 +32,10 @@ SHARED = {"errors", "constants"}  # any room may import these
 OPTION_READERS = {"options", "refinement", "cli"}
 PURE = {"orientations", "fourier"}
 # What the expectation step hands over is defined where it is received.
-HANDED_OVER = {("expectation", "clrelion.maximization.sums")}
+HANDED_OVER = {
+    ("expectation", "clrelion.maximization.sums"),
+    ("expectation", "clrelion.maximization.device_sums"),
+}
 OWNERS = {"pyopencl": "device", "mpi4py": "parallel"}
 
 MAX_MODULE_LINES = 400

@@ -7,7 +7,6 @@ their power spectra: the twin of `clrelion.expectation.reference` (specification
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from clrelion.device.padded_fft import PaddedFFT
 from clrelion.device.shell_sums import run_over_voxels, sum_by_shell
 from clrelion.errors import NumericalError
+from clrelion.expectation.reference import ReferenceTransform
 from clrelion.fourier.padded import padded_size_of
 from clrelion.fourier.shells import round_half_away_int, shell_bounds
 
@@ -27,27 +27,57 @@ if TYPE_CHECKING:
 __all__ = ["DeviceReferenceTransform", "reference_transforms_on_device"]
 
 
-@dataclass(frozen=True)
-class DeviceReferenceTransform:
+class DeviceReferenceTransform(ReferenceTransform):
     """Oversampled transform of one reference on the device.
 
-    Attributes
+    Parameters
     ----------
+    session
+        Device.
     stack
         Complex device array, (K, 2(P+1)+1, 2(P+1)+1, P+2): the centred half arrays of all classes,
         zeros where a class is dead.
     place
         Which of them is this one.
     padding_factor, r_max, ori_size, power_spectrum
-        As in `clrelion.expectation.reference.ReferenceTransform`.
+        As in `ReferenceTransform`; its ``data`` are copied to the host each time they are asked
+        for.
     """
 
     stack: Array
-    place: int
-    padding_factor: float
-    r_max: int
-    ori_size: int
-    power_spectrum: NDArray[np.float64]
+    _session: DeviceSession
+    _place: int
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        stack: Array,
+        place: int,
+        padding_factor: float,
+        r_max: int,
+        ori_size: int,
+        power_spectrum: NDArray[np.float64],
+    ) -> None:
+        values = vars(self)  # the base class is frozen
+        values.update(
+            stack=stack,
+            padding_factor=padding_factor,
+            r_max=r_max,
+            ori_size=ori_size,
+            power_spectrum=power_spectrum,
+        )
+        values["_session"], values["_place"] = session, place
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """The centred half array, copied to the host."""
+        row = self._session.copy_rows(self.stack, self._place, self._place + 1)
+        return np.asarray(self._session.to_host(row)[0])
+
+    @property
+    def padded_radius(self) -> int:
+        """P = rnd(R p), padded Fourier pixels."""
+        return int(self.stack.shape[3]) - 2
 
 
 def reference_transforms_on_device(
@@ -116,7 +146,7 @@ def reference_transforms_on_device(
             run_over_voxels(
                 session, "clear_shells", fft.shape, stack, start, edge, nx, inner, radius**2, lowest
             )
-        result.append(DeviceReferenceTransform(stack, place, factor, r_max, n, spectrum))
+        result.append(DeviceReferenceTransform(session, stack, place, factor, r_max, n, spectrum))
     return result
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.reference import ReferenceTransform
 
@@ -36,7 +37,8 @@ class Projector:
     session
         Device.
     references
-        One transform a class, all of the same shape; None for a dead class (zeros).
+        One transform a class, all of the same shape, from the host or on the device; None for a
+        dead class (zeros).
 
     Raises
     ------
@@ -48,14 +50,17 @@ class Projector:
         self, session: DeviceSession, references: Sequence[ReferenceTransform | None]
     ) -> None:
         self._session = session
-        shape = next(r.data.shape for r in references if r is not None)
-        self.edge, self.nx = int(shape[0]), int(shape[2])
+        given = [r for r in references if r is not None]
+        if isinstance(given[0], DeviceReferenceTransform):
+            self._references_d = given[0].stack
+        else:
+            host = np.zeros((len(references), *given[0].data.shape), dtype=session.complex)
+            for place, reference in enumerate(references):
+                if reference is not None:
+                    host[place] = reference.data
+            self._references_d = session.to_device(host)
+        _, self.edge, _, self.nx = (int(size) for size in self._references_d.shape)
         self.centre = self.edge // 2
-        host = np.zeros((len(references), *shape), dtype=session.complex)
-        for place, reference in enumerate(references):
-            if reference is not None:
-                host[place] = reference.data
-        self._references_d = session.to_device(host)
         self.n_classes = len(references)
 
     def pixel_table(self, pixels: PixelList) -> Array:

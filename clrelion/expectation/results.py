@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.io.particle_table import ParticleTable
-from clrelion.maximization.sums import BackprojectionSums, ParameterSums
+from clrelion.maximization.sums import ParameterSums
 
 __all__ = ["NOT_FINITE", "ExpectationResult", "ParticleResults"]
 
@@ -88,11 +89,11 @@ class ExpectationResult:
     parameters
         All sums but the volumes.
     backprojections
-        One for each class.
+        `BackprojectionSums` of each class, or `DeviceSums` if the references were on the device.
     skipped
         Rows of particles that gave no finite weight or hold no finite pixels, with the reason.
     """
 
     parameters: ParameterSums
-    backprojections: list[BackprojectionSums] = field(default_factory=list)
+    backprojections: list[Any] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.detector_response import DetectorResponse
+from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.reference import ReferenceTransform
 from clrelion.fourier.shells import pixels_per_shell, round_half_away
 from clrelion.io.particle_table import OpticsGroup
@@ -222,6 +223,11 @@ class ExpectationSettings:
     def n_classes(self) -> int:
         """K."""
         return len(self.references)
+
+    @property
+    def references_are_on_device(self) -> bool:
+        """The references never were on the host; the sums stay on the device as well."""
+        return any(isinstance(r, DeviceReferenceTransform) for r in self.references)
 
     @property
     def r_max(self) -> int:

@@ -6,7 +6,9 @@ pose.  Specification E 5.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,8 @@ from clrelion.device.memory import MemoryBudget
 from clrelion.errors import NumericalError
 from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.batch_work import BatchWork
+from clrelion.expectation.device_reference import DeviceReferenceTransform
+from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.plan import ExpectationPlan, plan_expectation
 from clrelion.expectation.projections import Projector
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExpectationStep"]
 
+_log = logging.getLogger(__name__)
+
+_LARGEST_SCALE = 10000.0
 _TYPICAL_ITERATIONS = 20
 """How often the images are transformed in a run, for the choice of the FFT library."""
 
@@ -98,7 +105,9 @@ class ExpectationStep:
         DeviceMemoryError
             Not even one particle fits on the device.
         """
+        self._check_scales()
         session, settings = self._session, self._settings
+        self._leave_room_for_what_stays()
         with session.profile.timer("getDiff"):
             projector = Projector(session, settings.references)
             tables = OrientationTables.create(session, settings, self._table)
@@ -131,8 +140,42 @@ class ExpectationStep:
                 "reference and its grey scale"
             )
         with session.profile.timer("store"):
-            backprojections = volumes.to_host()
+            stays = settings.references_are_on_device
+            backprojections = volumes.on_device() if stays else volumes.to_host()
         return ExpectationResult(accumulator.sums, backprojections, accumulator.skipped)
+
+    def _leave_room_for_what_stays(self) -> None:
+        """Take what is on the device already, but is not of this step, out of the budget.
+
+        Volumes that stay there: the other half-set's references and sums.
+        """
+        own = {
+            id(r.stack): int(r.stack.nbytes)
+            for r in self._settings.references
+            if isinstance(r, DeviceReferenceTransform)
+        }
+        others = max(0, self._session.allocated_bytes - sum(own.values()))
+        left = max(1, self._budget.bytes - others)
+        self._budget = replace(self._budget, limit_bytes=left)
+
+    def _check_scales(self) -> None:
+        """Refuse an intensity scale that has run away; warn of one too small (E 5.6)."""
+        if not self._settings.do_scale_correction:
+            return
+        scale, names = self._settings.scale_correction, self._table.group_names
+        worst = int(np.argmax(scale))
+        if scale[worst] > _LARGEST_SCALE:
+            raise NumericalError(
+                f"{self._table.star_path}: the intensity scale of group {names[worst]} is "
+                f"{scale[worst]:.4g}; check its images, or run without --scale"
+            )
+        for group in np.flatnonzero(scale < SMALLEST_SCALE).tolist():
+            _log.warning(
+                "group %s: intensity scale %.2g, %g is used; check its images",
+                names[group],
+                scale[group],
+                SMALLEST_SCALE,
+            )
 
     def print_plans(self, order: NDArray[np.int64]) -> None:
         """Hand the plan of each optics group to ``on_plan`` without doing anything."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clrelion.expectation.settings import ExpectationSettings
+from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.sums import BackprojectionSums, centred_shape
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ class BackprojectionVolumes:
     def edge(self) -> int:
         """M."""
         return self.shape[0]
+
+    def on_device(self) -> list[DeviceSums]:
+        """Sums of each class where they are; the workers' volumes are added up."""
+        settings, n_classes = self._settings, self._settings.n_classes
+        volumes = [
+            DeviceSums(
+                self._session,
+                self.values,
+                place,
+                settings.padding_factor,
+                settings.r_max,
+                settings.ori_size,
+            )
+            for place in range(self.values.shape[0])
+        ]
+        for place, volume in enumerate(volumes[n_classes:]):
+            volumes[place % n_classes].add(volume)
+        return volumes[:n_classes]
 
     def to_host(self) -> list[BackprojectionSums]:
         """Sums of each class on the host; the workers' volumes are added up."""

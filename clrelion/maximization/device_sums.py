@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["DeviceSums"]
+__all__ = ["DeviceSums", "VolumeSums"]
 
 _BEYOND = 1 << 30
 """A squared radius that no voxel has."""
@@ -297,3 +297,7 @@ class DeviceSums:
             raise ValueError(
                 f"back-projection sums differ in (padding, R, box): {one} against {two}"
             )
+
+
+VolumeSums = BackprojectionSums | DeviceSums
+"""Back-projection sums of one class of one half-set, on the host or on the device."""

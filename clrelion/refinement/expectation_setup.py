@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.detector_response import DetectorResponse
+from clrelion.expectation.device_reference import reference_transforms_on_device
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
 from clrelion.expectation.settings import (
     CtfRules,
@@ -24,6 +25,9 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.schedule import ImageSizes, is_local_search
 from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
 from clrelion.refinement.state import HalfModel, RunState
+
+if TYPE_CHECKING:
+    from clrelion.device.session import DeviceSession
 
 __all__ = ["Grids", "expectation_settings", "reference_transforms", "schedule_policy"]
 
@@ -74,10 +78,22 @@ def schedule_policy(options: RefineOptions, particle_diameter_angst: float) -> S
 
 
 def reference_transforms(
-    model: HalfModel, options: RefineOptions, ori_size: int, pixel_size: float, current_size: int
+    model: HalfModel,
+    options: RefineOptions,
+    ori_size: int,
+    pixel_size: float,
+    current_size: int,
+    session: DeviceSession | None = None,
 ) -> list[ReferenceTransform | None]:
     """Transform the references of a model; None for classes that are dead.
 
+    Parameters
+    ----------
+    session
+        Device to make them on, where they stay; None: on the host.
+
+    Notes
+    -----
     Specification E 1.6, M 2.4; the power spectra become tau2 of a classification.
     """
     first_shell = -1
@@ -86,17 +102,23 @@ def reference_transforms(
             1.0 / options.strict_lowres_exp_angst, ori_size, pixel_size
         )
     r_max = min(current_size // 2, ori_size // 2)
-    return [
-        reference_transform(
-            model.maps[k],
-            options.padding,
-            r_max,
-            first_shell=first_shell,
-            precision=fft_precision(options, ori_size),
+    maps = [
+        volume if probability > 0 else None
+        for volume, probability in zip(model.maps, model.pdf_class, strict=True)
+    ]
+    if session is not None:
+        on_device = reference_transforms_on_device(
+            session, maps, options.padding, r_max, first_shell=first_shell
         )
-        if model.pdf_class[k] > 0
-        else None
-        for k in range(model.n_classes)
+        return list(on_device)
+    precision = fft_precision(options, ori_size)
+    return [
+        None
+        if volume is None
+        else reference_transform(
+            volume, options.padding, r_max, first_shell=first_shell, precision=precision
+        )
+        for volume in maps
     ]
 
 

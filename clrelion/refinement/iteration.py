@@ -42,6 +42,7 @@ from clrelion.refinement.schedule import (
 )
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.state import RunState
+from clrelion.refinement.volume_place import volume_bytes, volumes_stay_on_device
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
@@ -130,13 +131,7 @@ class Iteration:
             self.grids(state).orientations.n_psi,
             self.grids(state).translations.n_trans,
         )
-        references = reference_transforms(
-            state.models[0],
-            self._options,
-            state.ori_size,
-            state.pixel_size_angst,
-            sizes.current_size,
-        )
+        references = self._references(state, sizes, 1)[0]
         settings = self._settings(state, 0, references, sizes, state.iteration + 1)
         self._step(state, settings).print_plans(state.members(0))
 
@@ -157,6 +152,7 @@ class Iteration:
         is_last = self._converges(state)
         sizes, settings = self.prepare(state, iteration, is_last)
         results, found = self._expectation(state, settings, iteration, is_last, progress)
+        del settings  # the references make room for the reconstruction
         if self._options.skip_maximize:
             found.write_to(state.table)
             state.iteration = iteration
@@ -186,16 +182,7 @@ class Iteration:
         sizes = self.sizes(state, uses_all_data=is_last)
         rng = np.random.default_rng([self._seed, iteration])
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, rng)
-        references = [
-            reference_transforms(
-                model,
-                self._options,
-                state.ori_size,
-                state.pixel_size_angst,
-                sizes.current_size,
-            )
-            for model in state.models
-        ]
+        references = self._references(state, sizes, len(state.models))
         if not self._has_fixed_tau2:
             for model, transforms in zip(state.models, references, strict=True):
                 for k, transform in enumerate(transforms):
@@ -208,6 +195,33 @@ class Iteration:
             for i in range(len(state.models))
         ]
         return sizes, settings
+
+    def _references(
+        self, state: RunState, sizes: ImageSizes, n_models: int
+    ) -> list[list[ReferenceTransform | None]]:
+        """References of the first models, on the device if all volumes can stay there."""
+        session, options = self._session, self._options
+        n_bytes = volume_bytes(
+            state.ori_size,
+            options.padding,
+            min(sizes.current_size // 2, state.ori_size // 2),
+            state.n_classes,
+            len(state.models),
+            np.dtype(session.real).itemsize,
+        )
+        is_on_device = volumes_stay_on_device(session, self._budget, n_bytes)
+        with session.profile.timer("maximization"):
+            return [
+                reference_transforms(
+                    model,
+                    options,
+                    state.ori_size,
+                    state.pixel_size_angst,
+                    sizes.current_size,
+                    session if is_on_device else None,
+                )
+                for model in state.models[:n_models]
+            ]
 
     def _settings(
         self,

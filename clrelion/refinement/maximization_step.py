@@ -10,31 +10,35 @@ from numpy.typing import NDArray
 from clrelion.errors import NumericalError
 from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.centring import centre_map
-from clrelion.maximization.half_maps import half_set_fsc, solvent_corrected_fsc
-from clrelion.maximization.reconstruct import reconstruct
-from clrelion.maximization.solvent import SolventMasks, flatten_solvent
+from clrelion.maximization.device_sums import VolumeSums
+from clrelion.maximization.half_maps import solvent_corrected_fsc
+from clrelion.maximization.solvent import SolventMasks
 from clrelion.maximization.spectra import (
     ReconstructionSpectra,
     average_ctf2,
     classification_spectra,
     gold_standard_spectra,
 )
-from clrelion.maximization.sums import (
-    BackprojectionSums,
-    ParameterSums,
-    join_half_sets,
-    join_low_resolution,
-    low_resolution_join_shell,
-)
+from clrelion.maximization.sums import ParameterSums, low_resolution_join_shell
 from clrelion.maximization.update_model import (
     average_norm_correction,
     class_priors,
     direction_priors,
-    low_pass_after_first_iteration,
+    low_pass_spectra,
     mean_pmax,
     noise_spectra,
     offset_variance,
     scale_corrections,
+)
+from clrelion.maximization.volume_steps import (
+    Map,
+    SolventFlattening,
+    add,
+    half_set_fsc,
+    join_low_resolution,
+    low_pass,
+    reconstruct,
+    to_host,
 )
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
@@ -90,7 +94,7 @@ class Maximization:
     ) -> None:
         self._options = options
         self._group = point_group
-        self._masks = masks
+        self._flattening = None if masks is None else SolventFlattening(masks)
         self._solvent_mask = solvent_mask
         self._fixed_tau2 = fixed_tau2
 
@@ -126,13 +130,14 @@ class Maximization:
         fsc, unfiltered = None, []
         models = state.models
         if state.is_split:
-            halves = [result.backprojections[0] for result in results]
+            halves: list[VolumeSums] = [result.backprojections[0] for result in results]
             if is_last:
                 unfiltered = [self._unregularised(half, state) for half in halves]
             fsc, made = self._half_set_fsc(state, halves, current_size, results)
             unfiltered = unfiltered or made
             if is_last or self._options.join_random_halves:
-                joined = join_half_sets(*halves)
+                joined = halves[0]
+                add(joined, halves[1])
                 parameters = results[0].parameters
                 parameters.add(results[1].parameters)
                 results = [ExpectationResult(parameters, [joined])]
@@ -147,13 +152,14 @@ class Maximization:
             new[1].data_vs_prior = new[0].data_vs_prior.copy()
         return MaximizationResult(new, fsc, unfiltered)
 
-    def _unregularised(self, sums: BackprojectionSums, state: RunState) -> NDArray[np.float64]:
-        return reconstruct(sums, None, precision=fft_precision(self._options, state.ori_size))
+    def _unregularised(self, sums: VolumeSums, state: RunState) -> NDArray[np.float64]:
+        precision = fft_precision(self._options, state.ori_size)
+        return np.asarray(to_host(reconstruct(sums, None, host_precision=precision)), np.float64)
 
     def _half_set_fsc(
         self,
         state: RunState,
-        halves: list[BackprojectionSums],
+        halves: list[VolumeSums],
         current_size: int,
         results: list[ExpectationResult],
     ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
@@ -196,7 +202,7 @@ class Maximization:
             spectra.append(spectrum)
         new = replace(
             model,
-            maps=maps,
+            maps=self._finished(state, maps, is_last),
             pdf_class=class_priors(sums, model.pdf_class),
             pdf_direction=model.pdf_direction
             if options.skip_align or options.skip_rotate
@@ -212,13 +218,21 @@ class Maximization:
         self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
         if iteration < state.seeding_iteration:
             _seed_from_first(new)
-        if options.center_classes and not state.is_split:
-            largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
-            new.maps = [centre_map(volume, largest_px) for volume in new.maps]
-        if self._masks is not None and not is_last:
-            pixel_size = state.pixel_size_angst
-            new.maps = [flatten_solvent(m, self._masks, pixel_size) for m in new.maps]
         return new
+
+    def _finished(
+        self, state: RunState, maps: list[Map], is_last: bool
+    ) -> list[NDArray[np.float64]]:
+        """Centre and flatten maps, and bring them to the host (specification M 4.1.11, 4.4)."""
+        finished = []
+        for volume in maps:
+            if self._options.center_classes and not state.is_split:
+                largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
+                volume = centre_map(to_host(volume), largest_px)
+            if self._flattening is not None and not is_last:
+                volume = self._flattening(volume, state.pixel_size_angst)
+            finished.append(to_host(volume))
+        return finished
 
     def _class(
         self,
@@ -230,9 +244,10 @@ class Maximization:
         is_joined: bool,
         iteration: int,
         is_cross_correlation: bool,
-    ) -> tuple[NDArray[np.float64], ReconstructionSpectra]:
+    ) -> tuple[Map, ReconstructionSpectra]:
         """Reconstruct one class (specification M 4.3, 4.10)."""
-        options, backprojection = self._options, result.backprojections[k]
+        options = self._options
+        backprojection: VolumeSums = result.backprojections[k]
         if result.parameters.pdf_class[k] <= _SMALLEST_CLASS_WEIGHT:
             return np.zeros_like(model.maps[k]), _previous_spectra(model, k)
         if backprojection.is_empty():
@@ -252,14 +267,15 @@ class Maximization:
                 None if options.no_map else spectrum.tau2,
                 options.tau2_fudge,
                 minres_map=options.minres_map,
-                precision=fft_precision(options, state.ori_size),
+                host_precision=fft_precision(options, state.ori_size),
             )
         except NumericalError as error:
             raise NumericalError(f"iteration {iteration}, class {k + 1}: {error}") from error
-        if is_cross_correlation and iteration == 1 and options.ini_high_angst is not None:
-            return low_pass_after_first_iteration(
-                volume, spectrum, state.pixel_size_angst, options.ini_high_angst
-            )
+        ini_high = options.ini_high_angst or 0.0
+        if is_cross_correlation and iteration == 1 and ini_high > 0:
+            pixel_size = state.pixel_size_angst
+            volume = low_pass(volume, pixel_size, ini_high)
+            spectrum = low_pass_spectra(spectrum, state.ori_size, pixel_size, ini_high)
         return volume, spectrum
 
     def _average_ctf2(self, state: RunState, sums: ParameterSums) -> NDArray[np.float64] | None:

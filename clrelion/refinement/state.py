@@ -21,7 +21,8 @@ class HalfModel:
     Attributes
     ----------
     maps
-        float64, one (N, N, N) array a class, [z, y, x], real space, origin at N//2.
+        Real, one (N, N, N) array a class, [z, y, x], real space, origin at N//2; float64, or
+        float32 where a device made it in single precision.
     pdf_class
         float64, (K,).
     pdf_direction

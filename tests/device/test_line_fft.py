@@ -108,9 +108,7 @@ def test_real_lines(session: DeviceSession, length: int, backend: str) -> None:
 
 # reikna compiles a plan for a second or two: fewer lengths
 @pytest.mark.parametrize("length", [30, 2 * 101])
-def test_reikna(
-    session: DeviceSession, length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reikna(session: DeviceSession, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_N_TRIAL_LINES", 4)  # chunks of four lines, the last one partial
     check_strided(session, length, "reikna", inverse=False)
     check_real(session, length, "reikna")

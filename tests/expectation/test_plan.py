@@ -105,6 +105,12 @@ def test_the_largest_buffer_limits_the_batch(session: DeviceSession) -> None:
     assert limited.batch.batch_size < free.batch.batch_size
     assert limited.columns_per_run < free.columns_per_run
     assert limited.largest_bytes == 32 * MB
+    # also where the references and sums together are larger, in several buffers
+    tiny = plan(session, CASES["dense, small"](), 16000 * MB, 2 * MB)
+    assert tiny.batch.buffers[0].bytes_fixed > 2 * MB
+    for buffer in tiny.batch.buffers:
+        if buffer.name in ("squared differences", "shifted images"):
+            assert buffer.total(tiny.batch.batch_size) <= 2 * MB
 
 
 def test_a_budget_for_nothing_says_so(session: DeviceSession) -> None:

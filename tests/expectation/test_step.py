@@ -16,6 +16,7 @@ from clrelion.errors import DeviceMemoryError, NumericalError
 from clrelion.expectation import batch_work, fine_part
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.detector_response import DetectorResponse
+from clrelion.expectation.fine import make_slices
 from clrelion.expectation.images import BatchImages
 from clrelion.expectation.plan import ExpectationPlan, plan_expectation
 from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
@@ -146,6 +147,17 @@ def test_single_precision(session: DeviceSession, name: str) -> None:
     """Log-weights are differences of sums near 100: an ulp there is 1e-5 of a weight."""
     run, twin = case(name)
     found, particles = run.run(session)
+    wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", ["normal", "cross-correlation", "local", "premultiplied"])
+def test_kernels_of_graphics_cards(session: DeviceSession, name: str) -> None:
+    """Work-groups, matrix tiles and atomics, on whatever device there is."""
+    other = DeviceSession(session.info)
+    other.is_cpu = False
+    run, twin = case(name)
+    found, particles = run.run(other)
     wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
     assert wrong == {}
 
@@ -307,7 +319,7 @@ def test_runs_of_fine_orientations_are_made(
 ) -> None:
     """So that an image with many significant orientations needs no more than the plan has."""
     n_rows = []
-    original = fine_part.make_slices
+    original = make_slices
 
     def counted(rows: Any, *args: Any) -> Any:
         n_rows.append(len(rows.frame))
@@ -358,6 +370,20 @@ def test_no_usable_particle_at_all(session: DeviceSession) -> None:
     images = {i: np.full_like(image, 1e37) for i, image in run.images.items()}
     with pytest.raises(NumericalError, match=r"small\.star: no particle"):
         replace(run, images=images).run(session)
+
+
+def test_scales_out_of_range(
+    session: DeviceSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scale above 10000 is an error that names the group, one below 0.001 a warning (E 5.6)."""
+    run, _ = case("normal")
+    scale = run.settings.scale_correction.copy()
+    scale[-1] = 10001.0
+    with pytest.raises(NumericalError, match=f"group {run.table.group_names[-1]} is 1e"):
+        run.changed(scale_correction=scale).run(session)
+    scale[-1] = 1e-4
+    run.changed(scale_correction=scale).run(session)
+    assert f"group {run.table.group_names[-1]}: intensity scale 0.0001" in caplog.text
 
 
 # ------------------------------------------------------------------ boxes of other sizes (Q9)

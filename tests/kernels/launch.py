@@ -62,13 +62,13 @@ def run_kernel(
     *arguments: Any,
     **parameters: Any,
 ) -> None:
-    """Launch ``expectation/name`` over at least ``n_items`` work-items.
+    """Launch ``expectation/name``, or ``name`` with its folder, over at least ``n_items`` work-items.
 
     Floating-point arrays are given in the session's precision; integer arrays as they are, so
     that int and long pointers get what the host would pass. The global size is rounded up to
     whole work-groups, so that kernels must leave the surplus work-items out.
     """
-    kernel = session.kernel(f"expectation/{name}", **parameters)
+    kernel = session.kernel(name if "/" in name else f"expectation/{name}", **parameters)
     if group is None:
         group = (1,) * len(n_items)
     global_size = tuple(-(-n // g) * g for n, g in zip(n_items, group, strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 
 _GROUPS = [{"wg": 1}, {"wg": 64}]
 _CTF_MODES = ["intact_first_peak", "phase_flipped", "only_flip_phases", "squared"]
+_WIDE = [{"wide": "pair"}, {"wide": "double"}]
 _EPILOGUES = ["none", "add_norm", "correlation"]
 
 
@@ -14,7 +15,25 @@ def _choices(**values: list[Any]) -> list[dict[str, Any]]:
     return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
 
 
+def _line_transforms() -> list[dict[str, Any]]:
+    """Every radix, a large prime, both layouts, and each kind of end."""
+    plan = {"length": 2 * 3 * 4 * 5 * 7 * 8 * 11, "lines": 1, "items": 256}
+    passes = [(8, 1), (4, 8), (2, 32), (3, 64), (5, 192), (7, 960), (11, 6720)]
+    ends = [(False, False, False), (True, True, False), (False, False, True)]
+    return [
+        {**plan, "passes": passes, "adjacent": adjacent, "inverse": inverse,
+         "real_input": real_input, "real_output": inverse and not adjacent}
+        for adjacent, inverse, real_input in ends
+    ] + [
+        {"length": 2, "lines": 8, "items": 1, "passes": [(2, 1)], "adjacent": False,
+         "inverse": True, "real_input": False, "real_output": True}
+    ]  # fmt: skip
+
+
 BUILDS: dict[str, list[dict[str, Any]]] = {
+    "device/crop_lines": _choices(real_output=[False, True]),
+    "device/line_fft": _line_transforms(),
+    "device/pad_lines": _choices(real_input=[False, True], real_output=[False, True]),
     "expectation/background_mean": _GROUPS,
     "expectation/backprojection_weights": _choices(premultiplied=[False, True]),
     "expectation/best_sample": _GROUPS,
@@ -38,5 +57,10 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/soft_mask": _choices(noise_fill=[False, True]),
     "expectation/weighted_sums": [{"atomic_scatter": True}],
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
+    "maximization/background_sums": _WIDE,
+    "maximization/shell_correlation": _WIDE,
+    "maximization/shell_power": _WIDE,
+    "maximization/shell_weights": _WIDE,
+    "maximization/weight_floors": _WIDE,
 }
 """By template name; a template that is not here takes no parameters of its own."""

@@ -18,8 +18,12 @@ def test_work_runs_beside_and_in_order() -> None:
 
     writer.submit(first)
     assert seen == []  # submit did not wait for the work
+    def second() -> int:
+        seen.append(2)
+        return 2
+
     gate.set()
-    writer.submit(lambda: seen.append(2) or 2)
+    writer.submit(second)
     assert writer.wait() == 2
     assert seen == [1, 2]
     assert writer.wait() is None

@@ -81,7 +81,10 @@ def assert_same_iteration(folder: Path, first: str, second: str, group: str, hal
         angles = [[[t.rot_deg[i], t.tilt_deg[i], t.psi_deg[i]]] for t in tables]
         offsets = [[[t.origin_x_angst[i], t.origin_y_angst[i]]] for t in tables]
         classes = [[t.class_number[i]] for t in tables]
-        found = measure_changes(*angles, *offsets, *classes, PointGroup.from_name(group))
+        found = measure_changes(
+            angles[0], angles[1], offsets[0], offsets[1], classes[0], classes[1],
+            PointGroup.from_name(group),
+        )  # fmt: skip
         is_equal = found.orientations_deg < 1e-3 and found.offsets_angst < 1e-3
         n_equal += is_equal and found.classes == 0
     assert n_equal >= 0.999 * tables[0].n
@@ -119,7 +122,7 @@ class TestOurFiles:
         succeed(betagal.folder, f"{command} --auto_iter_max {start + 2} --device cpu")
         for number in range(start, start + 3):
             names = [f"{r}_it{number:03d}" for r in (root, f"again{start}/run")]
-            assert_same_iteration(betagal.folder, *names, "D2", halves=True)
+            assert_same_iteration(betagal.folder, names[0], names[1], "D2", halves=True)
 
     @pytest.mark.parametrize("start", [1, 2])
     def test_seeded_classification(self, folder: Path, start: int) -> None:

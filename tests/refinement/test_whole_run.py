@@ -404,6 +404,8 @@ class TestOptions:
         sampling = read_sampling(plain / "out" / "run_it002_sampling.star")
         assert (sampling.healpix_order, sampling.symmetry) == (1, "D2")
         assert sampling.offset_range_angst == pytest.approx(2 * PIXEL, rel=1e-5)
+        assert sampling.rot_deg is not None
+        assert sampling.tilt_deg is not None
         assert len(sampling.rot_deg) == len(sampling.tilt_deg) > 0
 
 

@@ -142,10 +142,9 @@ def test_relion_goes_on_from_our_files(tmp_path: Path) -> None:
     tables = [read_particles(tmp_path / f"{o}/run_it003_data.star") for o in ("relion", "ours")]
     theirs, ours = tables
     assert theirs.image_name == ours.image_name
-    distance = angular_distance_deg(
-        *(euler_matrix(t.rot_deg, t.tilt_deg, t.psi_deg) for t in tables),
-        PointGroup.from_name("D2").operators,
-    )
+    matrices = [euler_matrix(t.rot_deg, t.tilt_deg, t.psi_deg) for t in tables]
+    operators = PointGroup.from_name("D2").operators
+    distance = angular_distance_deg(matrices[0], matrices[1], operators)
     assert (distance < 1e-3).mean() > 0.9, distance
     volumes = [read_map(tmp_path / f"{o}/run_it003_class001.mrc") for o in ("relion", "ours")]
     assert map_fsc(*volumes)[1:8].min() > 0.985
