@@ -149,6 +149,8 @@ class ExpectationStep:
 
         Volumes that stay there: the other half-set's references and sums.
         """
+        if not self._settings.references_are_on_device:
+            return
         own = {
             id(r.stack): int(r.stack.nbytes)
             for r in self._settings.references

@@ -42,7 +42,7 @@ from clrelion.refinement.schedule import (
 )
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.state import RunState
-from clrelion.refinement.volume_place import volume_bytes, volumes_stay_on_device
+from clrelion.refinement.volume_place import VolumeSizes, volumes_stay_on_device
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
@@ -201,15 +201,14 @@ class Iteration:
     ) -> list[list[ReferenceTransform | None]]:
         """References of the first models, on the device if all volumes can stay there."""
         session, options = self._session, self._options
-        n_bytes = volume_bytes(
+        volumes = VolumeSizes(
             state.ori_size,
             options.padding,
             min(sizes.current_size // 2, state.ori_size // 2),
             state.n_classes,
             len(state.models),
-            np.dtype(session.real).itemsize,
         )
-        is_on_device = volumes_stay_on_device(session, self._budget, n_bytes)
+        is_on_device = volumes_stay_on_device(session, self._budget, volumes)
         with session.profile.timer("maximization"):
             return [
                 reference_transforms(

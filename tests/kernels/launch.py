@@ -62,7 +62,9 @@ def run_kernel(
     *arguments: Any,
     **parameters: Any,
 ) -> None:
-    """Launch ``expectation/name``, or ``name`` with its folder, over at least ``n_items`` work-items.
+    """Launch a kernel over at least ``n_items`` work-items.
+
+    ``name`` is that of a template with its folder, or without it for ``expectation/name``.
 
     Floating-point arrays are given in the session's precision; integer arrays as they are, so
     that int and long pointers get what the host would pass. The global size is rounded up to

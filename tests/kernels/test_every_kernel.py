@@ -107,7 +107,7 @@ for precision in ("single", "double"):
 
 def test_all_variants_build_without_a_word(tmp_path: Path) -> None:
     """In a process with an empty compiler cache: what is cached has no log."""
-    builds = [(name, choice) for name in OWN for choice in BUILDS.get(name, [{}])]
+    builds = [(name, choice) for name in KERNELS for choice in BUILDS.get(name, [{}])]
     device = os.environ.get("CLRELION_TEST_DEVICES", "Portable Computing Language").split(",")[0]
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _BUILD_ALL, json.dumps(builds), device.strip()],
@@ -119,4 +119,4 @@ def test_all_variants_build_without_a_word(tmp_path: Path) -> None:
 
 
 def test_no_entry_for_a_template_that_is_gone() -> None:
-    assert set(BUILDS) <= set(OWN)
+    assert set(BUILDS) <= set(KERNELS)

@@ -33,6 +33,8 @@ _SAME_POSE_DEG = 0.01
 _SAME_SHIFT_ANGST = 0.01
 _SAME_PMAX = 1e-5
 _LARGEST_UNSHUFFLED = 100
+_MOST_CLASSES = 3
+_IDENTITY = np.eye(3)[None]
 
 
 @dataclass
@@ -98,7 +100,12 @@ class StepAgreement:
         return found
 
 
-def compare_step(found_root: str, wanted_root: str, iteration: int | None) -> StepAgreement:
+def compare_step(
+    found_root: str,
+    wanted_root: str,
+    iteration: int | None,
+    operators: FloatArray = _IDENTITY,
+) -> StepAgreement:
     """Compare the files of one iteration.
 
     Parameters
@@ -107,11 +114,15 @@ def compare_step(found_root: str, wanted_root: str, iteration: int | None) -> St
         Output roots of clrelion's and of RELION's run.
     iteration
         None for the converged one.
+    operators
+        float64, (n_operators, 3, 3); of the point group, if a symmetry mate may stand for a pose.
+        Both programs pick from one list of directions, so none need to unless two of its
+        directions are mates.
     """
     found = read_star(data_file(found_root, iteration))["particles"]
     wanted = read_star(data_file(wanted_root, iteration))["particles"]
     rows = _rows_of(found, wanted.strings("rlnImageName"))
-    same = _same_poses(found, rows, wanted)
+    same = _same_poses(found, rows, wanted, operators)
     pmax_of = found.floats("rlnMaxValueProbDistribution")[rows]
     same_pmax = np.abs(pmax_of - wanted.floats("rlnMaxValueProbDistribution")) < _SAME_PMAX
     result = StepAgreement(
@@ -142,10 +153,9 @@ def _matrices(particles: StarBlock) -> FloatArray:
 
 
 def _same_poses(
-    found: StarBlock, rows: list[int], wanted: StarBlock
+    found: StarBlock, rows: list[int], wanted: StarBlock, operators: FloatArray
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    # Both pick from the same list of directions: no symmetry mate may stand in.
-    angle = rotation_angle_deg(_matrices(found)[rows], _matrices(wanted), np.eye(3)[None])
+    angle = rotation_angle_deg(_matrices(found)[rows], _matrices(wanted), operators)
     x, y = (
         found.floats(label)[rows] - wanted.floats(label)
         for label in ("rlnOriginXAngst", "rlnOriginYAngst")
@@ -220,7 +230,8 @@ def _compare_maps(result: StepAgreement, found_root: str, wanted_root: str) -> N
     iteration = result.iteration
 
     def names(root: str) -> list[str]:
-        of_classes = [class_map_file(root, iteration, k, h) for h in (0, 1, 2) for k in range(2)]
+        classes = range(_MOST_CLASSES)
+        of_classes = [class_map_file(root, iteration, k, h) for h in (0, 1, 2) for k in classes]
         return of_classes + [unfiltered_half_map_file(root, iteration, h) for h in (1, 2)]
 
     for found, wanted in zip(names(found_root), names(wanted_root), strict=True):
