@@ -251,7 +251,8 @@ class _OwnKernel:
             )
         self._session = session
         self._length = length
-        self._lines = max(1, min(_MAX_LINES, _LOCAL_BYTES // line_bytes))
+        local_bytes = min(_LOCAL_BYTES, int(session.device.local_mem_size))
+        self._lines = max(1, min(_MAX_LINES, local_bytes // line_bytes))
         wanted = max(1, length * self._lines // _SAMPLES_PER_ITEM)
         limit = min(_MAX_ITEMS, int(session.device.max_work_group_size))
         self._items = min(limit, 1 << (wanted - 1).bit_length())

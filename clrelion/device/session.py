@@ -247,6 +247,25 @@ class DeviceSession:
                 )
         return result
 
+    def write_rows(self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]) -> None:
+        """Copy host rows (C order) to rows ``first`` ... of a device array of the same type.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        host = np.ascontiguousarray(rows, dtype=array.dtype)
+        row_bytes = array.nbytes // max(1, array.shape[0])
+        if host.nbytes:
+            with translated_allocation_errors("copy to the device"):
+                cl.enqueue_copy(
+                    self.queue,
+                    _memory(array),
+                    host,
+                    dst_offset=first * row_bytes,
+                    is_blocking=True,
+                )
+
     def finish(self) -> None:
         """Wait until all enqueued work is done."""
         with translated_allocation_errors("queue"):

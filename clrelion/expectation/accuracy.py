@@ -40,6 +40,7 @@ _SHIFT_STEPS = ((1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0))
 _LARGEST_ROTATION_STEP = 5.0
 _LARGEST_SHIFT_STEP = 2.0
 _RAND_MAX = 2**31 - 1
+_WORK_GROUP = 128
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _increment(
 
 
 class _Trials:
-    """Trial particles of one optics group."""
+    """Trial particles of one optics group; comparisons run on the device."""
 
     def __init__(
         self,
@@ -137,70 +138,110 @@ class _Trials:
         )
         # the ones that stand for the CTF without --ctf may have more rows
         ctf = ctf[: len(ids)][:, scoring.places]
-        self._weight = 0.5 * np.square(ctf) * setup.sigma_weight
+        weight = np.zeros((len(ids), scoring.pixels.n_padded))
+        weight[:, : ctf.shape[1]] = 0.5 * np.square(ctf) * setup.sigma_weight
+        self._weight = weight[:, : ctf.shape[1]]
+        self._weight_d = session.to_device(weight, session.real)
+        self._kxy_d = session.to_device(scoring.pixels.kxy())
         self._psi: Array = session.to_device(np.array([[1.0, 0.0]]), session.real)
+        self._wg = 1 if session.is_cpu else _WORK_GROUP
 
-    def _projections(self, k: int, angles: NDArray[np.float64]) -> NDArray[np.complex128]:
-        """Slices of class k at Euler angles (n, 3) in degrees, complex (n, n_projected)."""
+    def _slices(self, k: int, angles: NDArray[np.float64]) -> Array:
+        """Slices of class k at Euler angles (n, 3) in degrees, real (n, 2, n_padded)."""
         session, scoring = self._session, self._setup.fine
         matrices = euler_matrix(angles[:, 0], angles[:, 1], angles[:, 2])
         frames = session.to_device(matrices[:, :2, :].reshape(-1, 6), session.real)
         n = len(angles)
-        zeros = np.zeros(n, dtype=np.int64)
-        rows = self._projector.rows(
+        return self._projector.rows(
             frames,
             self._psi,
             np.full(n, k),
             np.arange(n),
-            zeros,
+            np.zeros(n, dtype=np.int64),
             scoring.pixels,
             scoring.pixel_xy,
         )
-        host = np.asarray(session.to_host(rows), dtype=np.float64)
-        host = host[:, :, : scoring.pixels.n_projected]
-        return np.asarray(host[:, 0] + 1j * host[:, 1])
+
+    def _turned(self, active: NDArray[np.int64], error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Angles of the particles ``active`` with one of them off by ``error``, degrees."""
+        which = np.select([self._draws < 0.3333, self._draws < 0.6667], [0, 1], 2)
+        angles = self._angles[active].copy()
+        angles[np.arange(len(active)), which[active]] += error[active]
+        return np.asarray(angles)
 
     def rotation_errors(self, k: int, histogram: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smallest telling rotation of each particle, degrees; adds to the shells' histogram."""
-        start = self._projections(k, self._angles)
-        which = np.select([self._draws < 0.3333, self._draws < 0.6667], [0, 1], 2)
+        session = self._session
+        start = self._slices(k, self._angles)
         error = np.zeros(len(self._draws))
+        is_told = np.zeros(len(self._draws), dtype=np.bool_)
         active = np.arange(len(error))
-        model_shell = round_half_away(
-            self._setup.fine.pixels.shell[: start.shape[1]] / self._setup.geometry.remap
-        )
         while len(active):
             error[active] += _increment(error[active], _ROTATION_STEPS, _LARGEST_ROTATION_STEP)
             active = active[error[active] <= _MAX_ROTATION_DEG]
             if not len(active):
                 break
-            angles = self._angles[active].copy()
-            angles[np.arange(len(active)), which[active]] += error[active]
-            difference = np.abs(start[active] - self._projections(k, angles)) ** 2
-            terms = difference * self._weight[active]
-            told = terms.sum(axis=1) > _SNR_GOAL
-            histogram += np.bincount(
-                np.minimum(model_shell, len(histogram) - 1),
-                terms[told].sum(axis=0),
-                minlength=len(histogram),
+            snr = session.empty(len(active), session.real)
+            session.kernel("expectation/slice_differences", wg=self._wg)(
+                (len(active) * self._wg,),
+                (self._wg,),
+                start,
+                self._slices(k, self._turned(active, error)),
+                self._weight_d,
+                session.to_device(active, np.int32),
+                self._setup.fine.pixels.n_padded,
+                snr,
             )
+            told = session.to_host(snr) > _SNR_GOAL
+            is_told[active[told]] = True
             active = active[~told]
+        self._add_shells(k, start, np.flatnonzero(is_told), error, histogram)
         return error
+
+    def _add_shells(
+        self,
+        k: int,
+        start: Array,
+        told: NDArray[np.int64],
+        error: NDArray[np.float64],
+        histogram: NDArray[np.float64],
+    ) -> None:
+        """Add the terms of the telling sums by model shell (specification E F.3)."""
+        if not len(told):
+            return
+        pixels, n = self._setup.fine.pixels, self._weight.shape[1]
+        before = np.asarray(self._session.to_host(start), dtype=np.float64)[told, :, :n]
+        after = self._session.to_host(self._slices(k, self._turned(told, error)))[:, :, :n]
+        terms = ((before - after) ** 2).sum(axis=1) * self._weight[told]
+        shell = round_half_away(pixels.shell[:n] / self._setup.geometry.remap)
+        histogram += np.bincount(
+            np.minimum(shell, len(histogram) - 1), terms.sum(axis=0), minlength=len(histogram)
+        )
 
     def shift_errors(self, k: int) -> NDArray[np.float64]:
         """Smallest telling shift of each particle, px."""
-        pixels = self._setup.fine.pixels
-        power = np.abs(self._projections(k, self._angles)) ** 2 * self._weight
-        frequency = np.stack([pixels.kx, pixels.ky])[:, : power.shape[1]]
-        cycles = frequency / self._setup.geometry.optics.box_px
-        along = cycles[np.where(self._draws < 0.5, 0, 1)]
+        session = self._session
+        slices = self._slices(k, self._angles)
+        box = self._setup.geometry.optics.box_px
+        direction = np.where(self._draws[:, None] < 0.5, [1.0, 0.0], [0.0, 1.0])
         error = np.zeros(len(self._draws))
         active = np.arange(len(error))
         while len(active):
             error[active] += _increment(error[active], _SHIFT_STEPS, _LARGEST_SHIFT_STEP)
             active = active[error[active] <= _MAX_SHIFT_PX]
-            phase = 2.0 * np.pi * along[active] * error[active, None]
-            # |1 - exp(i phase)|^2 = 2 - 2 cos(phase)
-            snr = (power[active] * (2.0 - 2.0 * np.cos(phase))).sum(axis=1)
-            active = active[snr <= _SNR_GOAL]
+            if not len(active):
+                break
+            snr = session.empty(len(active), session.real)
+            session.kernel("expectation/shift_differences", wg=self._wg)(
+                (len(active) * self._wg,),
+                (self._wg,),
+                slices,
+                self._weight_d,
+                self._kxy_d,
+                session.to_device(active, np.int32),
+                session.to_device(direction[active] * error[active, None] / box, session.real),
+                self._setup.fine.pixels.n_padded,
+                snr,
+            )
+            active = active[session.to_host(snr) <= _SNR_GOAL]
         return error

@@ -25,6 +25,7 @@ from clrelion.expectation.images import BatchImages, memory_of_part
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
 from clrelion.expectation.plan import ExpectationPlan
 from clrelion.expectation.projections import Projector
+from clrelion.expectation.resident_images import ResidentSlice
 from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
@@ -92,10 +93,14 @@ class BatchWork:
             self._accumulator.skipped[bad] = NOT_FINITE  # the loader has named it
         self._process_ids(host.ids, host.images, host.reconstruct_images)
 
+    def process_resident(self, ids: NDArray[np.int64], images: ResidentSlice) -> None:
+        """Process one batch whose images are on the device already."""
+        self._process_ids(ids, images, None)
+
     def _process_ids(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32],
+        images: NDArray[np.float32] | ResidentSlice,
         others: NDArray[np.float32] | None,
     ) -> None:
         if len(ids) == 0:
@@ -122,7 +127,7 @@ class BatchWork:
     def _coarse(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32],
+        images: NDArray[np.float32] | ResidentSlice,
         others: NDArray[np.float32] | None,
     ) -> tuple[BatchImages, SearchSpace, NDArray[np.float64], SignificantSamples]:
         """Run getImg, the coarse pass and the selection of significant samples."""

@@ -16,6 +16,7 @@ from clrelion.device.fft import BatchFFT2D
 from clrelion.expectation.image_transfer import ImageTransfer
 from clrelion.expectation.noise_fill import NoiseFill
 from clrelion.expectation.pixels import PixelList, shell_lists
+from clrelion.expectation.resident_images import ResidentSlice
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
 from clrelion.fourier.masks import background_weights
 from clrelion.fourier.shells import round_half_away
@@ -198,7 +199,7 @@ class ImagePreparation:
     def prepare(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32],
+        images: NDArray[np.float32] | ResidentSlice,
         table: ParticleTable,
         reconstruct_images: NDArray[np.float32] | None = None,
     ) -> BatchImages:
@@ -271,11 +272,15 @@ class ImagePreparation:
     def _shifted(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32],
+        images: NDArray[np.float32] | ResidentSlice,
         table: ParticleTable,
         offset: NDArray[np.float64],
     ) -> Array:
         session, n = self._session, len(ids)
+        if isinstance(images, ResidentSlice):
+            images_d, source = images.images, images.places
+        else:
+            images_d, source = session.to_device(images), np.arange(n, dtype=np.int32)
         factor = np.ones(n)
         if self._settings.do_norm_correction:
             factor = self._settings.avg_norm_correction / table.norm_correction[ids]
@@ -283,7 +288,8 @@ class ImagePreparation:
         session.kernel("expectation/shift_image")(
             (self._box**2, n),
             None,
-            session.to_device(images),
+            images_d,
+            session.to_device(source),
             session.to_device(factor, session.real),
             session.to_device(offset.astype(np.int32)),
             n,

@@ -23,6 +23,7 @@ from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.plan import ExpectationPlan, plan_expectation
 from clrelion.expectation.projections import Projector
+from clrelion.expectation.resident_images import ResidentImages
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
@@ -38,6 +39,7 @@ __all__ = ["ExpectationStep"]
 _log = logging.getLogger(__name__)
 
 _LARGEST_SCALE = 10000.0
+_READ_AHEAD_BATCHES = 4
 _TYPICAL_ITERATIONS = 20
 """How often the images are transformed in a run, for the choice of the FFT library."""
 
@@ -61,6 +63,8 @@ class ExpectationStep:
         Called with the text of each plan before it is used.
     reconstruct_images
         Source of other images for back-projection (specification E 2.2), or None.
+    resident
+        Images that stay on the device, or None.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class ExpectationStep:
         budget: MemoryBudget,
         on_plan: Callable[[list[str]], None] = lambda _: None,
         reconstruct_images: ParticleImages | None = None,
+        resident: ResidentImages | None = None,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -80,6 +85,7 @@ class ExpectationStep:
         self._budget = budget
         self._on_plan = on_plan
         self._reconstruct_images = reconstruct_images
+        self._resident = resident
 
     def run(
         self,
@@ -124,16 +130,7 @@ class ExpectationStep:
             work = BatchWork(
                 session, settings, self._table, setup, plan, projector, tables, volumes, accumulator
             )
-            loader = BatchLoader(
-                self._table,
-                members,
-                plan.batch.batch_size,
-                self._images,
-                self._reconstruct_images,
-            )
-            for host_batch in loader:
-                work.process(host_batch)
-                progress(len(host_batch.ids) + len(host_batch.bad_ids))
+            self._process_group(work, members, plan.batch.batch_size, progress)
         if len(order) and not results.is_done[order].any():
             raise NumericalError(
                 f"{self._table.star_path}: no particle has a finite weight; check the images, the "
@@ -143,6 +140,34 @@ class ExpectationStep:
             stays = settings.references_are_on_device
             backprojections = volumes.on_device() if stays else volumes.to_host()
         return ExpectationResult(accumulator.sums, backprojections, accumulator.skipped)
+
+    def _process_group(
+        self,
+        work: BatchWork,
+        members: NDArray[np.int64],
+        batch_size: int,
+        progress: Callable[[int], None],
+    ) -> None:
+        """Process the particles of one optics group, from the device or from the files."""
+        resident = None if self._reconstruct_images is not None else self._resident
+        if resident is not None and resident.find(members) is not None:
+            for start in range(0, len(members), batch_size):
+                ids = members[start : start + batch_size]
+                images = resident.find(ids)
+                assert images is not None
+                work.process_resident(ids, images)
+                progress(len(ids))
+            return
+        if resident is not None and resident.is_on:
+            # several batches, so that reading goes on while the device works
+            batch_size = min(batch_size, max(1, -(-len(members) // _READ_AHEAD_BATCHES)))
+        for batch in BatchLoader(
+            self._table, members, batch_size, self._images, self._reconstruct_images
+        ):
+            if resident is not None:
+                resident.keep(batch.ids, batch.images)
+            work.process(batch)
+            progress(len(batch.ids) + len(batch.bad_ids))
 
     def _leave_room_for_what_stays(self) -> None:
         """Take what is on the device already, but is not of this step, out of the budget.

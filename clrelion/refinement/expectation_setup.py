@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device.memory import MemoryBudget
 from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.device_reference import reference_transforms_on_device
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
@@ -25,11 +26,18 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.schedule import ImageSizes, is_local_search
 from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
 from clrelion.refinement.state import HalfModel, RunState
+from clrelion.refinement.volume_place import VolumeSizes, volumes_stay_on_device
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Grids", "expectation_settings", "reference_transforms", "schedule_policy"]
+__all__ = [
+    "Grids",
+    "expectation_settings",
+    "reference_transforms",
+    "references_of_models",
+    "schedule_policy",
+]
 
 _FFT_IN_DOUBLE_UP_TO = 384
 """Padded boxes larger than this are transformed in single precision on the host."""
@@ -120,6 +128,42 @@ def reference_transforms(
         )
         for volume in maps
     ]
+
+
+def references_of_models(
+    session: DeviceSession,
+    budget: MemoryBudget,
+    state: RunState,
+    options: RefineOptions,
+    current_size: int,
+    n_models: int | None = None,
+) -> list[list[ReferenceTransform | None]]:
+    """Transform the references of all models, on the device if all volumes can stay there.
+
+    Parameters
+    ----------
+    budget
+        Device memory that may be used.
+    current_size
+        S of the coming expectation step, px.
+    n_models
+        Only those of the first models.
+    """
+    sizes = VolumeSizes(
+        state.ori_size,
+        options.padding,
+        min(current_size // 2, state.ori_size // 2),
+        state.n_classes,
+        len(state.models),
+    )
+    place = session if volumes_stay_on_device(session, budget, sizes) else None
+    with session.profile.timer("maximization"):
+        return [
+            reference_transforms(
+                model, options, state.ori_size, state.pixel_size_angst, current_size, place
+            )
+            for model in state.models[:n_models]
+        ]
 
 
 def fft_precision(options: RefineOptions, ori_size: int) -> Literal["single", "double"]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.memory import MemoryBudget
-from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, Accuracies, expected_accuracies
+from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies
 from clrelion.expectation.reference import ReferenceTransform
+from clrelion.expectation.resident_images import ResidentImages
 from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.step import ExpectationStep
@@ -24,7 +25,7 @@ from clrelion.refinement.expectation_setup import (
     Grids,
     expectation_settings,
     is_cross_correlation,
-    reference_transforms,
+    references_of_models,
 )
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.progress import ProgressMaker
@@ -42,7 +43,6 @@ from clrelion.refinement.schedule import (
 )
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.state import RunState
-from clrelion.refinement.volume_place import VolumeSizes, volumes_stay_on_device
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
@@ -96,6 +96,7 @@ class Iteration:
         self._seed = random_seed
         self._has_fixed_tau2 = has_fixed_tau2
         self._reconstruct_images = reconstruct_images
+        self._resident: ResidentImages | None = None
         self._grids: tuple[object, Grids] | None = None
 
     def grids(self, state: RunState) -> Grids:
@@ -131,7 +132,9 @@ class Iteration:
             self.grids(state).orientations.n_psi,
             self.grids(state).translations.n_trans,
         )
-        references = self._references(state, sizes, 1)[0]
+        references = references_of_models(
+            self._session, self._budget, state, self._options, sizes.current_size, n_models=1
+        )[0]
         settings = self._settings(state, 0, references, sizes, state.iteration + 1)
         self._step(state, settings).print_plans(state.members(0))
 
@@ -139,6 +142,12 @@ class Iteration:
         return ExpectationStep(
             self._session, settings, state.table, self._images, self._budget, _print_plan
         )
+
+    def _residents(self, state: RunState) -> ResidentImages:
+        """Images that stay on the device; none of them before the first iteration."""
+        if self._resident is None:
+            self._resident = ResidentImages(self._session, state.table, self._budget)
+        return self._resident
 
     def run(self, state: RunState, progress: ProgressMaker) -> MaximizationResult:
         """Run the next iteration and bring ``state`` up to date.
@@ -182,7 +191,9 @@ class Iteration:
         sizes = self.sizes(state, uses_all_data=is_last)
         rng = np.random.default_rng([self._seed, iteration])
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, rng)
-        references = self._references(state, sizes, len(state.models))
+        references = references_of_models(
+            self._session, self._budget, state, self._options, sizes.current_size
+        )
         if not self._has_fixed_tau2:
             for model, transforms in zip(state.models, references, strict=True):
                 for k, transform in enumerate(transforms):
@@ -195,32 +206,6 @@ class Iteration:
             for i in range(len(state.models))
         ]
         return sizes, settings
-
-    def _references(
-        self, state: RunState, sizes: ImageSizes, n_models: int
-    ) -> list[list[ReferenceTransform | None]]:
-        """References of the first models, on the device if all volumes can stay there."""
-        session, options = self._session, self._options
-        volumes = VolumeSizes(
-            state.ori_size,
-            options.padding,
-            min(sizes.current_size // 2, state.ori_size // 2),
-            state.n_classes,
-            len(state.models),
-        )
-        is_on_device = volumes_stay_on_device(session, self._budget, volumes)
-        with session.profile.timer("maximization"):
-            return [
-                reference_transforms(
-                    model,
-                    options,
-                    state.ori_size,
-                    state.pixel_size_angst,
-                    sizes.current_size,
-                    session if is_on_device else None,
-                )
-                for model in state.models[:n_models]
-            ]
 
     def _settings(
         self,
@@ -269,18 +254,7 @@ class Iteration:
         with self._session.profile.timer("accuracies"):
             settings = self._settings(state, 0, references, sizes, iteration)
             found = expected_accuracies(self._session, settings, state.table, ids)
-        self._take_accuracies(state, found)
-
-    def _take_accuracies(self, state: RunState, found: Accuracies) -> None:
-        for model in state.models:
-            model.acc_rot_deg = found.rot_deg.copy()
-            model.acc_trans_angst = found.trans_angst.copy()
-            model.orientability = found.orientability.copy()
-        state.schedule = replace(
-            state.schedule,
-            acc_rot_deg=float(found.rot_deg.min()),
-            acc_trans_angst=float(found.trans_angst.min()),
-        )
+        state.take_accuracies(found.rot_deg, found.trans_angst, found.orientability)
         _log.info(
             "Estimated accuracy angles= %.3f degrees; offsets= %.3f Angstroms",
             state.schedule.acc_rot_deg,
@@ -336,6 +310,7 @@ class Iteration:
                     self._budget,
                     _print_plan if i_half == 0 else lambda _: None,
                     self._reconstruct_images if is_last else None,
+                    self._residents(state),
                 )
                 mine = order[is_mine[order] & usable[order]]
                 results.append(step.run(mine, found, bar.update))

@@ -133,15 +133,30 @@ class RunState:
         """K."""
         return self.models[0].n_classes
 
+    def take_accuracies(
+        self,
+        rot_deg: NDArray[np.float64],
+        trans_angst: NDArray[np.float64],
+        orientability: NDArray[np.float64],
+    ) -> None:
+        """Record the expected accuracies of the classes; the best ones steer the sampling."""
+        for model in self.models:
+            model.acc_rot_deg = rot_deg.copy()
+            model.acc_trans_angst = trans_angst.copy()
+            model.orientability = orientability.copy()
+        self.schedule = replace(
+            self.schedule,
+            acc_rot_deg=float(rot_deg.min()),
+            acc_trans_angst=float(trans_angst.min()),
+        )
+
     def snapshot(self) -> RunState:
         """Copy that later iterations do not change, for writing beside them.
 
         Arrays are shared where iterations replace them as a whole; tau2 is changed in place.
         """
         models = [replace(model, tau2=model.tau2.copy()) for model in self.models]
-        return replace(
-            self, table=copy.copy(self.table), models=models, skipped=dict(self.skipped)
-        )
+        return replace(self, table=copy.copy(self.table), models=models, skipped=dict(self.skipped))
 
     def members(self, i_half: int) -> NDArray[np.int64]:
         """Rows of the table that belong to model ``i_half``, in table order."""

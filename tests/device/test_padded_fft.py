@@ -14,7 +14,7 @@ from clrelion.fourier.padded import padded_forward, padded_inverse, padded_size_
 from clrelion.fourier.shells import centred_z_chunks
 
 # box, padding, R: whole and part of Fourier space, odd n/2, P = N_p/2 and below
-CASES = [(24, 2.0, 12), (24, 1.0, 12), (26, 1.85, 13), (44, 1.85, 9), (44, 1.0, 20), (20, 2.0, 3)]
+CASES = [(24, 2.0, 12), (26, 1.85, 13), (24, 1.0, 12), (48, 1.0, 20), (24, 2.0, 3)]
 WORK_BYTES = [None, 60_000]  # the second: several runs of columns
 
 

@@ -23,10 +23,14 @@ def shifted(
 ) -> npt.NDArray[Any]:
     n, box, _ = images.shape
     out = Output(session, images.shape)
-    images_d = session.to_device(images, np.float32)  # whatever the precision
+    # the images lie in another order, with others between them; float32 whatever the precision
+    source = 2 * np.random.default_rng(n).permutation(n) + 1
+    held = np.full((2 * n + 1, box, box), np.nan, dtype=np.float32)
+    held[source] = images
+    images_d = session.to_device(held)
     run_kernel(
         session, "shift_image", (box * box, n), group,
-        images_d, factor, int32(offset), n, box, out,
+        images_d, int32(source), factor, int32(offset), n, box, out,
     )  # fmt: skip
     return out.read()
 

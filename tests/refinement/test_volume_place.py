@@ -21,7 +21,7 @@ from clrelion.io.run_files import read_model
 from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.orientations.symmetry import PointGroup
-from clrelion.refinement import iteration as iteration_module
+from clrelion.refinement import expectation_setup
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.volume_place import VolumeSizes, volumes_stay_on_device
 from tests.expectation.small_run import small_run
@@ -185,7 +185,7 @@ def test_whole_run(
         asked.append(arguments)
         return True
 
-    monkeypatch.setattr(iteration_module, "volumes_stay_on_device", always)
+    monkeypatch.setattr(expectation_setup, "volumes_stay_on_device", always)
     succeed(folder, changed(command, "--o device/run"))
     assert len(asked) >= 2
     for name in names:

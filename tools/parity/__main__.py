@@ -15,6 +15,14 @@ from typing import Any
 
 from clrelion.constants import VERSION
 from clrelion.device.choice import choose_device
+from tools.parity.oracle import (
+    ORACLE_CASES,
+    PROGRAM,
+    OracleCase,
+    as_json,
+    relion_version,
+    run_case,
+)
 from tools.parity.page import write_page
 from tools.parity.set_measures import compare_devices, measure_set
 from tools.parity.step_agreement import compare_step
@@ -38,6 +46,7 @@ def main() -> int:
             for precision in ("double", "single"):
                 if run.label in steps:
                     _do_step_run(run, folder, precision, options.device, options.again)
+        _do_oracle(options)
         _do_sets(options, names)
     return 0 if write_page(results, REPOSITORY / "docs" / "parity.md") else 1
 
@@ -48,6 +57,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--sets", default="all", help="all, none, or names separated by commas")
     parser.add_argument("--steps", default="all", help="all, none, or names separated by commas")
+    parser.add_argument(
+        "--oracle", default="all", help="cases beside an installed RELION: all, none, or names"
+    )
     parser.add_argument("--device", default="cpu", help="as clrelion's --device")
     parser.add_argument("--precision", default="single", choices=("single", "double"))
     parser.add_argument("--label", help="name of this series of runs (default: the device)")
@@ -115,6 +127,29 @@ def _do_step_run(run: StepRun, folder: Path, precision: str, device: str, again:
         "iterations": [
             {**step.as_json(), "shortcomings": step.shortcomings(bounds)} for step in iterations
         ],
+    }
+    _save(path, content)
+
+
+def _do_oracle(options: argparse.Namespace) -> None:
+    names = _chosen(options.oracle, [case.name for case in ORACLE_CASES], "--oracle")
+    if names and relion_version() is None:
+        print(f"{PROGRAM} is not installed: no runs beside it", file=sys.stderr)
+        return
+    for case in ORACLE_CASES:
+        path = options.folder / "results" / f"{case.results_name}.json"
+        if case.name in names and (options.again or not path.is_file()):
+            print(f"{case.name}: beside RELION {relion_version()}", flush=True)
+            _do_oracle_case(case, options, path)
+
+
+def _do_oracle_case(case: OracleCase, options: argparse.Namespace, path: Path) -> None:
+    started = time.monotonic()
+    steps = run_case(case, options.folder / "oracle", options.device)
+    content = {
+        **as_json(case, steps),
+        "seconds": time.monotonic() - started,
+        "device": choose_device(options.device).name,
     }
     _save(path, content)
 

@@ -56,7 +56,7 @@ class OracleCase:
     Attributes
     ----------
     name
-        Of the case; also of its folder.
+        Of the case.
     simulation, refinement
         Arguments of ``clrelion simulate`` and of both refinement programs, after the common ones.
     symmetry
@@ -76,6 +76,11 @@ class OracleCase:
     iterations: tuple[int, ...] = (1, 2, 3)
     relaxation: Relaxation | None = None
     noise_shells: int | None = None
+
+    @property
+    def results_name(self) -> str:
+        """Name of its folder; of its results file too, without the suffix."""
+        return f"oracle_{self.name.replace(' ', '_')}"
 
     @property
     def bounds(self) -> Bounds:
@@ -175,7 +180,7 @@ def run_case(case: OracleCase, folder: Path, device: str) -> list[StepAgreement]
     subprocess.CalledProcessError
         The simulation or RELION failed.
     """
-    place = folder / case.name.replace(" ", "_")
+    place = folder / case.results_name
     shutil.rmtree(place, ignore_errors=True)
     _simulate(case, place)
     common = [*shlex.split(f"{_REFINEMENT} {case.refinement}"), "--sym", case.symmetry]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.parity.acceptance import Verdict, verdicts
 from tools.parity.bounds import BOUNDS
+from tools.parity.oracle import DIFFERENCES, ORACLE_CASES
 from tools.parity.step_runs import STEP_RUNS
 from tools.parity.whole_sets import PARTICLE_SETS
 from tools.parity.workplace import SHARED
@@ -19,7 +20,8 @@ _HEAD = """\
 <!-- Made by `python -m tools.parity` from parity/results; do not edit. -->
 
 `make parity` runs clrelion on the test sets and the step-by-step runs whose answers by RELION
-5.0.1 are recorded, measures both with the same code, and writes this page.
+5.0.1 are recorded, and beside a RELION that is installed, measures all with the same code, and
+writes this page.
 """
 
 _HOW = """\
@@ -62,19 +64,22 @@ def write_page(results: Path, page: Path) -> bool:
         for run in STEP_RUNS
         for result in _read(results, f"step_{run.label.replace('/', '_')}_{precision}.json")
     ]
+    oracle = [
+        result for case in ORACLE_CASES for result in _read(results, f"{case.results_name}.json")
+    ]
     devices = [p for name in PARTICLE_SETS for r in _read(results, f"devices_{name}.json")
                for p in r["pairs"]]  # fmt: skip
     judged = [(result, verdicts(result)) for result in sets]
-    lines = [_HEAD, *_acceptance(judged), *_step_section(steps)]
+    lines = [_HEAD, *_acceptance(judged), *_step_section(steps), *_oracle_section(oracle)]
     for result in sets:
         lines += _set_section(result)
     lines += _device_section(devices)
     if sets:
         lines.append(_HOW.format(radius=sets[0]["maps"]["radius"]))
-    lines += _origin([*sets, *steps])
+    lines += _origin([*sets, *steps, *oracle])
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     missed = [v for _, found in judged for v in found if not v.passes]
-    return not missed and not any(_shortcomings(step) for step in steps)
+    return not missed and not any(_shortcomings(step) for step in [*steps, *oracle])
 
 
 def _read(results: Path, pattern: str) -> list[dict[str, Any]]:
@@ -123,6 +128,27 @@ def _judgement(step: dict[str, Any]) -> str:
 def _step_section(steps: list[dict[str, Any]]) -> list[str]:
     if not steps:
         return []
+    reasons = {step["run"]: step["reason"] for step in steps if step["reason"]}
+    return [
+        "## Iteration by iteration",
+        "",
+        "RELION's recorded runs, repeated from the start with its own commands; `@1`: iteration 2",
+        "alone, from RELION's own files of iteration 1. Largest deviations. Asked for in double",
+        "precision, then in single: "
+        + "; ".join(
+            f"{100 * b.poses:.0f} % of the poses, Pmax {b.pmax:.0e}, maps {b.maps:.0e}, "
+            f"all else {b.numbers:.0e}"
+            for b in (BOUNDS["double"], BOUNDS["single"])
+        )
+        + ".",
+        "",
+        *_step_table(steps),
+        *(f"- `{run}`: {reason}." for run, reason in reasons.items()),
+        "",
+    ]
+
+
+def _step_table(steps: list[dict[str, Any]]) -> list[str]:
     rows = []
     for step in steps:
         iterations = step["iterations"]
@@ -138,23 +164,35 @@ def _step_section(steps: list[dict[str, Any]]) -> list[str]:
             )
         )
     names = [name or kind for kind, name in _STEP_COLUMNS]
-    head = ("run", "precision", "iterations", "poses equal", *names, "s", "")
-    reasons = {step["run"]: step["reason"] for step in steps if step["reason"]}
+    return _table(("run", "precision", "iterations", "poses equal", *names, "s", ""), rows)
+
+
+def _oracle_section(cases: list[dict[str, Any]]) -> list[str]:
+    if not cases:
+        return []
+    versions = " and ".join(sorted({case["relion"] for case in cases}))
+    notes = []
+    for case in cases:
+        if case["reason"]:
+            left_out = {name for i in case["iterations"] for name in i["left out"]}
+            figures = ", ".join(
+                f"{name} {max(i['left out'].get(name, 0.0) for i in case['iterations']):.0e}"
+                for name in sorted(left_out)
+            )
+            notes.append(f"- `{case['run']}`: {case['reason']}. Largest deviations of what was "
+                         f"left out: {figures}.")  # fmt: skip
     return [
-        "## Iteration by iteration",
+        f"## Beside RELION {versions}, run here",
         "",
-        "RELION's recorded runs, repeated from the start with its own commands; `@1`: iteration 2",
-        "alone, from RELION's own files of iteration 1. Largest deviations. Asked for in double",
-        "precision, then in single: "
-        + "; ".join(
-            f"{100 * b.poses:.0f} % of the poses, Pmax {b.pmax:.0e}, maps {b.maps:.0e}, "
-            f"all else {b.numbers:.0e}"
-            for b in (BOUNDS["double"], BOUNDS["single"])
-        )
-        + ".",
+        "Sets made by `clrelion simulate`, refined by both programs without perturbation of the",
+        "grids, in double precision: a cross-correlation iteration, then expectation-maximization.",
+        "The bounds are those of the recorded runs. A pose counts as equal if a symmetry mate is.",
+        f"Where {versions} and 5.0.1 differ, nothing is judged:",
         "",
-        *_table(head, rows),
-        *(f"- `{run}`: {reason}." for run, reason in reasons.items()),
+        *(f"- {text}" for text in DIFFERENCES),
+        "",
+        *_step_table(cases),
+        *notes,
         "",
     ]
 

@@ -1,9 +1,9 @@
 /* shift_image: normalise images and shift them by whole pixels, zero fill.
  *
- *   out[i][y][x] = factor[i] images[i][y - offset[i].y][x - offset[i].x],  0 from outside
+ *   out[i][y][x] = factor[i] images[source[i]][y - offset[i].y][x - offset[i].x],  0 from outside
  * Specification E 5.2 (1-3).
  *
- * images float [n][box][box], factor real [n], offset int2 [n] (x, y; px), read
+ * images float [.][box][box], source int [n], factor real [n], offset int2 [n] (x, y; px), read
  * out real [n][box][box], write
  * Local memory: none. Order of sums: none.
  * Reference: tests/reference/shift_image.py
@@ -11,7 +11,8 @@
 <%include file="/common/types.cl.mako"/>
 
 __kernel void shift_image(
-    __global const float* restrict images, __global const real* restrict factor,
+    __global const float* restrict images, __global const int* restrict source,
+    __global const real* restrict factor,
     __global const int2* restrict offset, const int n_images, const int box,
     __global real* restrict out)
 {
@@ -21,7 +22,7 @@ __kernel void shift_image(
     const int x = pixel % box - offset[i].x;
     const int y = pixel / box - offset[i].y;
     const int inside = x >= 0 && x < box && y >= 0 && y < box;
-    const long base = (long)i * box * box;
-    out[base + pixel] =
-        inside ? factor[i] * (real)images[base + (long)y * box + x] : (real)0;
+    const long size = (long)box * box;
+    out[i * size + pixel] =
+        inside ? factor[i] * (real)images[source[i] * size + (long)y * box + x] : (real)0;
 }

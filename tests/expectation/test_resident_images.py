@@ -1,0 +1,90 @@
+"""Images that stay on the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clrelion.device.memory import MemoryBudget
+from clrelion.device.session import DeviceSession
+from clrelion.errors import DeviceMemoryError
+from clrelion.expectation.resident_images import ResidentImages
+from clrelion.expectation.results import ParticleResults
+from clrelion.expectation.step import ExpectationStep
+from tests.expectation.small_run import ROOMY, ImagesInMemory, small_run
+
+
+class CountingImages(ImagesInMemory):
+    """Counts the images read."""
+
+    n_read = 0
+
+    def read(self, ids: Any, *args: Any, **names: Any) -> Any:
+        self.n_read += len(ids)
+        return super().read(ids, *args, **names)
+
+
+@pytest.fixture
+def card(session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch) -> DeviceSession:
+    """Take the CPU for a device with memory of its own."""
+    monkeypatch.setattr(session_double, "is_cpu", False)
+    return session_double
+
+
+def step_sums(
+    session: DeviceSession, images: CountingImages, resident: ResidentImages | None
+) -> Any:
+    run = small_run()
+    order = np.array(sorted(run.images, key=lambda i: (run.table.optics_group[i], i)))
+    source: Any = images
+    step = ExpectationStep(
+        session, run.settings, run.table, source, ROOMY, resident=resident
+    )
+    return step.run(order, ParticleResults.of(run.table)).parameters.to_vector()
+
+
+def test_second_step_reads_nothing_and_finds_the_same(card: DeviceSession) -> None:
+    run = small_run()
+    images = CountingImages(run.images)
+    resident = ResidentImages(card, run.table, ROOMY)
+    expected = step_sums(card, images, None)
+    n = images.n_read
+    first = step_sums(card, images, resident)
+    assert images.n_read == 2 * n
+    second = step_sums(card, images, resident)
+    assert images.n_read == 2 * n
+    np.testing.assert_allclose(first, expected, rtol=1e-10)
+    np.testing.assert_allclose(second, expected, rtol=1e-10)
+
+
+def test_not_on_a_cpu_and_not_beyond_the_budget(
+    session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = small_run().table
+    assert not ResidentImages(session_double, table, ROOMY).is_on
+    monkeypatch.setattr(session_double, "is_cpu", False)
+    assert ResidentImages(session_double, table, ROOMY).is_on
+    n_bytes = sum(4 * table.optics[g].box_px ** 2 for g in table.optics_group.tolist())
+    tight = replace(ROOMY, limit_bytes=4 * n_bytes - 4)
+    assert not ResidentImages(session_double, table, tight).is_on
+    small_buffers: MemoryBudget = replace(ROOMY, largest_allocation_bytes=n_bytes // 4)
+    assert not ResidentImages(session_double, table, small_buffers).is_on
+
+
+def test_memory_that_runs_out_switches_it_off(
+    card: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run()
+    images = CountingImages(run.images)
+    resident = ResidentImages(card, run.table, ROOMY)
+
+    def full(*_: Any) -> None:
+        raise DeviceMemoryError("full")
+
+    monkeypatch.setattr(card, "write_rows", full)
+    found = step_sums(card, images, resident)
+    assert not resident.is_on
+    np.testing.assert_allclose(found, step_sums(card, images, None), rtol=1e-10)
