@@ -33,10 +33,21 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True)
 class ParsedCommand:
-    """The options of a command line, and what its user should be told once about it."""
+    """A command line.
+
+    Attributes
+    ----------
+    options
+        Its options.
+    notices
+        What its user should be told once about it.
+    wants_gpu
+        It says ``--mode 1`` and names no device: the user should be told if there is no GPU.
+    """
 
     options: RefineOptions
     notices: tuple[str, ...]
+    wants_gpu: bool = False
 
 
 class _RaisingParser(argparse.ArgumentParser):
@@ -179,7 +190,8 @@ def parse_refine(arguments: Sequence[str], program: str = "clrelion_refine") -> 
         if f"ignored_{name}" in given
     ]
     options = RefineOptions.from_values(values)
-    return ParsedCommand(options, (*notices, *options.notices()))
+    wants_gpu = given.get("relion_mode") == "1" and options.device == "auto"
+    return ParsedCommand(options, (*notices, *options.notices()), wants_gpu)
 
 
 def _without_refused(arguments: Sequence[str], notices: list[str]) -> Iterator[str]:

@@ -51,7 +51,20 @@ def refine(arguments: Sequence[str], program: str) -> int:
         logger.warning("%s", notice)
     if options.print_symmetry_ops:
         return _print_symmetry(options, program)
+    if command.wants_gpu:
+        _say_if_there_is_no_gpu()
     return _run(options, shlex.join([program, *arguments]), program)
+
+
+def _say_if_there_is_no_gpu() -> None:
+    from clrelion.device import choice
+
+    try:
+        has_gpu = any(device.kind == "gpu" for device in choice.list_devices())
+    except ClrelionError:
+        return  # without any device the run itself ends, and says why
+    if not has_gpu:
+        logger.warning("--mode 1: there is no GPU on this machine; the best other device is used")
 
 
 def _run(options: RefineOptions, command_line: str, program: str) -> int:

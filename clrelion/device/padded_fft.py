@@ -17,10 +17,10 @@ from clrelion.device.session import DeviceSession
 
 __all__ = ["PaddedFFT"]
 
-_WORK_BYTES = 2 * 10**9
-"""Limit of the arrays between two axes together; each then is far below 4 GB."""
+_WORK_BYTES = 6 * 10**9
+"""Limit of the arrays between two axes together; each of them then stays below 4 GB."""
 
-_WORK_SHARE = 0.125
+_WORK_SHARE = 0.0625
 """Their limit as a share of the device's memory."""
 
 _TYPICAL_TRANSFORMS = 100
@@ -40,7 +40,8 @@ class PaddedFFT:
     padded_radius : int
         P <= N_p / 2, padded Fourier pixels.
     work_bytes : int, optional
-        Limit of the arrays between two axes; by default 2 GB or an eighth of the device's memory.
+        Limit of the arrays between two axes; by default 6 GB or a sixteenth of the
+        device's memory.
 
     Attributes
     ----------

@@ -140,6 +140,23 @@ def test_the_choice_is_remembered_and_works(session: DeviceSession) -> None:
     check_strided(session, 44, chosen.backend, inverse=False)
 
 
+def test_the_fastest_that_works_is_chosen(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Libraries are tried on devices that are no CPUs, where our own kernel would take long."""
+    seconds = {"kernel": 2e-3, "host": 1e-3}
+    monkeypatch.setattr(session, "is_cpu", False)
+    monkeypatch.setattr(session, "plans", {})
+    monkeypatch.setattr(module, "_trial_seconds", lambda transform: seconds[transform.backend])
+    monkeypatch.setattr(module, "_installed_libraries", lambda: ["broken", "host"])
+    with caplog.at_level("WARNING"):
+        assert line_fft(session, 44, n_lines_expected=1e12).backend == "host"
+    assert "transforms by broken do not work here" in caplog.text
+    assert line_fft(session, 46, n_lines_expected=10.0).backend == "kernel"
+    seconds["host"] = 3e-3
+    assert line_fft(session, 48, n_lines_expected=1e12).backend == "kernel"
+
+
 def test_wrong_calls(session: DeviceSession) -> None:
     transform = LineFFT(session, 8)
     wide = session.zeros((2, 9), session.complex)

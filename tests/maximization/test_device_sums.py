@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,20 @@ def test_spectra(session: DeviceSession, geometry: tuple[float, int, int]) -> No
     expected = classification_spectra(host, prior(n), 1.3)
     assert_same_spectra(classification_spectra(device, prior(n), 1.3), expected)
     assert np.ptp(expected.fourier_coverage[: geometry[1]]) > 0.1
+
+
+def test_devices_without_double_precision(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums are made in pairs of floats there."""
+    without = replace(session.capabilities, fp64=False)
+    monkeypatch.setattr(session, "capabilities", without)
+    host, device = both(session, 2.0, 12, 24)
+    found, expected = device.shell_weights(), host.shell_weights()
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-12)
+    np.testing.assert_allclose(found.square_sums, expected.square_sums, rtol=1e-6)
+    np.testing.assert_allclose(device.fsc(device)[:13], 1.0, atol=1e-6)
 
 
 def test_sums_of_weights_follow_changes(session: DeviceSession) -> None:

@@ -99,9 +99,11 @@ _ONE_EXTENT = Relaxation(
     "boxes of one extent in Å and no shifts, as 3.1.3 shifts an image by the period of the "
     "model's box. Left out: sigma2_noise from the Nyquist shell of the smaller box on, where it "
     "divides by the pixels of the model's shell; sigma_offset, for which it has no lower bound",
-    only=frozenset({"norm", "pmax", "log-likelihood", "tau2", "data_vs_prior", "fsc", "scale",
-                    "class sizes", "average norm", "directions", "accuracy", "run_it001_class001.mrc",
-                    "run_it002_class001.mrc", "run_it003_class001.mrc", _NOISE_INSIDE}),
+    only=frozenset({
+        "norm", "pmax", "log-likelihood", "tau2", "data_vs_prior", "fsc", "scale", "class sizes",
+        "average norm", "directions", "accuracy", "run_it001_class001.mrc",
+        "run_it002_class001.mrc", "run_it003_class001.mrc", _NOISE_INSIDE,
+    }),
 )  # fmt: skip
 _TWO_EXTENTS = Relaxation(
     "3.1.3 does not compensate for boxes of different extent in Å; a correlation does not depend "
@@ -204,15 +206,23 @@ def as_json(case: OracleCase, steps: list[StepAgreement]) -> dict[str, object]:
         "reason": case.relaxation.reason if case.relaxation else "",
         "relion": relion_version(),
         "iterations": [
-            {**s.as_json(), "shortcomings": s.shortcomings(case.bounds), "left out": _left_out(case, s)}
-            for s in steps
+            {
+                **step.as_json(),
+                "shortcomings": step.shortcomings(case.bounds),
+                "left out": _differing_left_out(case, step),
+            }
+            for step in steps
         ],
     }
 
 
-def _left_out(case: OracleCase, step: StepAgreement) -> dict[str, float]:
+def _differing_left_out(case: OracleCase, step: StepAgreement) -> dict[str, float]:
+    """Figures that are not judged and would not pass."""
     only = case.bounds.only
-    return {k: v for k, v in step.figures().items() if only is not None and k not in only}
+    if only is None:
+        return {}
+    figures = step.figures().items()
+    return {k: v for k, v in figures if k not in only and v > case.bounds.numbers}
 
 
 def _simulate(case: OracleCase, place: Path) -> None:
