@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -18,6 +19,17 @@ _DEVICES = [
     for name in os.environ.get("CLRELION_TEST_DEVICES", _DEFAULT_DEVICES).split(",")
     if name.strip()
 ]
+
+
+@pytest.fixture(autouse=True)
+def logging_untouched() -> None:
+    """Undo what earlier runs of the command line did to the loggers: caplog needs them plain."""
+    for name in ("clrelion", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.NOTSET)
+        logger.handlers = []
+        logger.propagate = True
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session", params=_DEVICES)

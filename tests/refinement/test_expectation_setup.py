@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -128,9 +129,10 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
     monkeypatch.setattr(iteration_module, "ExpectationStep", Step)
     anything: Any = object()
     others: Any = object()
+    cpu: Any = SimpleNamespace(is_cpu=True)
     options = options_of("--auto_refine", "--split_random_halves")
     runs = Iteration(
-        anything, options, PointGroup.from_name("C1"), anything, anything, anything, anything,
+        cpu, options, PointGroup.from_name("C1"), anything, anything, anything, anything,
         1, False, others,
     )  # fmt: skip
     state = run_state(1, is_split=True)
