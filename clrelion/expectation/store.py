@@ -186,7 +186,7 @@ class StoreJob:
                 self.pixel_sums,
             )
         else:
-            session.kernel("expectation/weighted_sums", atomic_scatter=True)(
+            session.kernel("expectation/weighted_sums")(
                 (n_list, n), None, *self.arguments, n, volumes.values, self.pixel_sums
             )
         n_shells = self.shell_sums.shape[1]

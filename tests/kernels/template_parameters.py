@@ -57,7 +57,6 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/significance": _GROUPS,
     "expectation/slice_differences": _GROUPS,
     "expectation/soft_mask": _choices(noise_fill=[False, True]),
-    "expectation/weighted_sums": [{"atomic_scatter": True}],
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
     "maximization/background_sums": _WIDE,
     "maximization/shell_correlation": _WIDE,

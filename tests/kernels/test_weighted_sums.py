@@ -139,7 +139,7 @@ def kernel_sums(
         *about_pixels,
         batch.grid.frames, batch.grid.psis, n_list, n_padded, batch.shape[1], batch.shape[3],
         batch.pixels.centre, batch.shape[0], n_images if atomic else int32(first_image),
-        volumes, pixel_sums, **({"atomic_scatter": True} if atomic else {}), **parameters,
+        volumes, pixel_sums, **parameters,
     )  # fmt: skip
     total = volumes.read().astype(np.float64).sum(axis=0)
     assert np.all(total[..., 3] == 0)

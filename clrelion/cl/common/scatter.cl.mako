@@ -4,24 +4,12 @@ Trilinear scatter of one slice point into a centred half-array of (re, im, weigh
 
     scatter_half_transform(volume, edge, nx, centre, point, value, weight)
 
-Template parameters: real, double_precision, and
-    atomic_scatter   True: atomic additions (volume shared by work-items), needs common/atomics
-                     False: plain additions (each work-item has a volume of its own)
+By atomic additions: work-items share the volume (common/slice_vector has the form for work-items
+with a volume of their own). Template parameters: those of common/atomics.
 Reference: tests/reference/weighted_sums.py. Local memory: none.
 </%doc>
 <%include file="/common/types.cl.mako"/>
-% if atomic_scatter:
 <%include file="/common/atomics.cl.mako"/>
-% endif
-
-static inline void add_point(__global real* target, const real4 value)
-{
-% if atomic_scatter:
-    atomic_add_real4(target, value);
-% else:
-    vstore4(vload4(0, target) + value, 0, target);
-% endif
-}
 
 static inline void scatter_half_transform(
     __global real* restrict volume, const int edge, const int nx, const int centre,
@@ -38,12 +26,12 @@ static inline void scatter_half_transform(
     const real4 v0 = v * ((real)1 - f.z), v1 = v * f.z;
     const real4 v00 = v0 * ((real)1 - f.y), v01 = v0 * f.y;
     const real4 v10 = v1 * ((real)1 - f.y), v11 = v1 * f.y;
-    add_point(p, v00 * ((real)1 - f.x));
-    add_point(p + 4, v00 * f.x);
-    add_point(p + row, v01 * ((real)1 - f.x));
-    add_point(p + row + 4, v01 * f.x);
-    add_point(p + plane, v10 * ((real)1 - f.x));
-    add_point(p + plane + 4, v10 * f.x);
-    add_point(p + plane + row, v11 * ((real)1 - f.x));
-    add_point(p + plane + row + 4, v11 * f.x);
+    atomic_add_real4(p, v00 * ((real)1 - f.x));
+    atomic_add_real4(p + 4, v00 * f.x);
+    atomic_add_real4(p + row, v01 * ((real)1 - f.x));
+    atomic_add_real4(p + row + 4, v01 * f.x);
+    atomic_add_real4(p + plane, v10 * ((real)1 - f.x));
+    atomic_add_real4(p + plane + 4, v10 * f.x);
+    atomic_add_real4(p + plane + row, v11 * ((real)1 - f.x));
+    atomic_add_real4(p + plane + row + 4, v11 * f.x);
 }

@@ -17,7 +17,7 @@ typedef ${real}4 real4;
 typedef ${real}8 real8;
 typedef ${real}16 real16;
 
-/* A literal in the session's precision: REAL(0.5) is no double constant in single precision. */
+/* A number as real. In single precision the compiler folds the double constant at build time. */
 #define REAL(x) ((real)(x))
 
 static inline real2 complex_multiply(const real2 a, const real2 b)
