@@ -1,23 +1,46 @@
-"""The console script ``clrelion``: ``clrelion refine``, ``devices``, ``simulate``."""
+"""The console script ``clrelion``: finds the sub-command and hands it its arguments."""
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from clrelion.cli.console import complain
 from clrelion.constants import VERSION
 
-_USAGE = """\
-usage: clrelion COMMAND [options]
 
-3D classification and 3D auto-refine of cryo-EM particles on any OpenCL device.
+class Command(NamedTuple):
+    """A sub-command.
 
-commands:
-  refine     classify or auto-refine; the same program as clrelion_refine
-  devices    list the OpenCL devices of this machine and test them
-  simulate   make particles with known poses from an atomic model or a map
+    Attributes
+    ----------
+    module, function
+        Where it is; imported when it is called. The function takes the arguments that follow the
+        command's name and returns the exit code.
+    purpose
+        One line for ``clrelion --help``.
+    """
 
-`clrelion COMMAND --help` says more; `clrelion --version` prints the version.
-"""
+    module: str
+    function: str
+    purpose: str
+
+
+COMMANDS: dict[str, Command] = {
+    "refine": Command(
+        "clrelion.cli.refine", "refine",
+        "classify or auto-refine; the same program as clrelion_refine",
+    ),
+    "devices": Command(
+        "clrelion.cli.devices", "devices",
+        "list the OpenCL devices of this machine and test them",
+    ),
+    "simulate": Command(
+        "clrelion.cli.simulate", "simulate",
+        "make particles with known poses from an atomic model or a map",
+    ),
+}  # fmt: skip
+"""In the order of ``clrelion --help``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,24 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 success, 1 failure, 2 aborted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command, rest = (given[0], given[1:]) if given else ("", [])
-    if command == "refine":
-        from clrelion.cli.refine import refine
-
-        return refine(rest, program="clrelion refine")
-    if command == "devices":
-        from clrelion.cli.devices import devices
-
-        return devices(rest)
-    if command == "simulate":
-        from clrelion.cli.simulate import simulate
-
-        return simulate(rest)
-    if command == "--version":
+    name, rest = (given[0], given[1:]) if given else ("", [])
+    if name in COMMANDS:
+        command = COMMANDS[name]
+        run: Callable[[Sequence[str]], int] = getattr(
+            importlib.import_module(command.module), command.function
+        )
+        return run(rest)
+    if name == "--version":
         print(f"clrelion {VERSION}")
         return 0
-    if command in ("", "--help", "-h"):
-        print(_USAGE, end="")
-        return 0 if command else 1
-    complain("clrelion", f"there is no command {command!r}; commands: refine, devices, simulate")
+    if name in ("", "--help", "-h"):
+        print(usage(), end="")
+        return 0 if name else 1
+    complain("clrelion", f"there is no command {name!r}; commands: {', '.join(COMMANDS)}")
     return 1
+
+
+def usage() -> str:
+    """Return the text of ``clrelion --help``."""
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:{width}s}  {c.purpose}" for name, c in COMMANDS.items())
+    return (
+        "usage: clrelion COMMAND [options]\n\n"
+        "3D classification and 3D auto-refine of cryo-EM particles on any OpenCL device.\n\n"
+        f"commands:\n{lines}\n\n"
+        "`clrelion COMMAND --help` says more; `clrelion --version` prints the version.\n"
+    )

@@ -25,7 +25,7 @@ def main() -> int:
     return refine(sys.argv[1:], program="clrelion_refine")
 
 
-def refine(arguments: Sequence[str], program: str) -> int:
+def refine(arguments: Sequence[str], program: str = "clrelion refine") -> int:
     """Run one classification or auto-refine.
 
     Parameters
