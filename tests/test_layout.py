@@ -20,6 +20,7 @@ ROOMS = [
     "particles",
     "cl",
     "device",
+    "planning",
     "expectation",
     "maximization",
     "refinement",

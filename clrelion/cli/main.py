@@ -35,6 +35,10 @@ COMMANDS: dict[str, Command] = {
         "clrelion.cli.devices", "devices",
         "list the OpenCL devices of this machine and test them",
     ),
+    "plan": Command(
+        "clrelion.cli.plan", "plan",
+        "how much memory a job would take on a device, iteration by iteration",
+    ),
     "simulate": Command(
         "clrelion.cli.simulate", "simulate",
         "make particles with known poses from an atomic model or a map",

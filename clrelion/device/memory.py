@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +11,11 @@ import pyopencl as cl
 
 from clrelion.errors import DeviceMemoryError, OptionsError
 
-logger = logging.getLogger(__name__)
+LARGEST_BUFFER_BYTES = 4 * 2**30 - 4096
+"""Drivers are not at ease with buffers of 4 GB and more; only volumes may be larger."""
+
+_MARGIN_FRACTION = 0.05
+_MARGIN_BYTES = 256 * 10**6
 
 _UNITS = {
     "": 1, "B": 1,
@@ -115,6 +118,17 @@ class MemoryBudget:
             f"(free {format_bytes(self.free_bytes)}, margin {format_bytes(self.margin_bytes)}, "
             f"limit {limit}, largest buffer {format_bytes(self.largest_allocation_bytes)})"
         ]
+
+
+def margin_of_total(total_bytes: int) -> int:
+    """Memory of a device that is left alone, bytes."""
+    return max(_MARGIN_BYTES, int(_MARGIN_FRACTION * total_bytes))
+
+
+def budget_of_total(total_bytes: int, limit_bytes: int | None = None) -> MemoryBudget:
+    """Give the budget of a device of which nothing is known but its memory."""
+    margin = margin_of_total(total_bytes)
+    return MemoryBudget(total_bytes, total_bytes, margin, limit_bytes, LARGEST_BUFFER_BYTES)
 
 
 @dataclass(frozen=True)
@@ -230,37 +244,3 @@ def plan_batches(
     if size > multiple_of:
         size -= size % multiple_of
     return Plan(title, item, n_items, max(1, size), tuple(buffers), available, fits)
-
-
-def for_each_batch(
-    n_items: int, batch_size: int, work: Callable[[int, int], None], *, item: str = "particle"
-) -> int:
-    """Call ``work(start, stop)`` over all items; halve the batch when memory runs out.
-
-    ``work`` must leave nothing half done when it raises DeviceMemoryError: it is called again
-    for the same ``start`` with a smaller ``stop``.
-
-    Returns
-    -------
-    int
-        The batch size that went through; start with it the next time.
-
-    Raises
-    ------
-    DeviceMemoryError
-        Even a single item does not fit.
-    """
-    start = 0
-    size = max(1, batch_size)
-    while start < n_items:
-        stop = min(n_items, start + size)
-        try:
-            work(start, stop)
-        except DeviceMemoryError as error:
-            if stop - start == 1:
-                raise
-            size = (stop - start + 1) // 2
-            logger.warning("%s; going on with batches of %d %ss", error, size, item)
-            continue
-        start = stop
-    return size

@@ -15,7 +15,12 @@ import pyopencl.tools as cl_tools
 from clrelion.device import capabilities as capability_probes
 from clrelion.device.choice import DeviceInfo, choose_device
 from clrelion.device.kernel import Kernel
-from clrelion.device.memory import MemoryBudget, translated_allocation_errors
+from clrelion.device.memory import (
+    LARGEST_BUFFER_BYTES,
+    MemoryBudget,
+    margin_of_total,
+    translated_allocation_errors,
+)
 from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
 from clrelion.device.profile import Profile
 from clrelion.device.templates import render, render_source, template_path
@@ -23,11 +28,8 @@ from clrelion.errors import DeviceError, OptionsError
 
 logger = logging.getLogger(__name__)
 
-_MARGIN_FRACTION = 0.05
-_MARGIN_BYTES = 256 * 10**6
 # A CPU device shares its memory with the images and volumes of the host.
 _HOST_SHARE = 0.25
-_LARGEST_BUFFER_BYTES = 4 * 2**30 - 4096
 
 
 class DeviceSession:
@@ -295,11 +297,11 @@ class DeviceSession:
         """
         total = self.info.global_memory_bytes
         free = min(total, free_memory_bytes(self.info) + self.held_bytes)
-        margin = max(_MARGIN_BYTES, int(_MARGIN_FRACTION * total))
+        margin = margin_of_total(total)
         if self.is_cpu:
             available = host_available_bytes() or total
             margin = max(margin, free - int(_HOST_SHARE * available))
-        largest = min(self.info.max_allocation_bytes, _LARGEST_BUFFER_BYTES)
+        largest = min(self.info.max_allocation_bytes, LARGEST_BUFFER_BYTES)
         budget = MemoryBudget(total, free, margin, limit_bytes, largest)
         self._hold_limit = budget.bytes
         return budget

@@ -23,7 +23,6 @@ from clrelion.expectation.fine import SliceTable
 from clrelion.expectation.fine_part import FinePart, FineTools
 from clrelion.expectation.images import BatchImages, memory_of_part
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
-from clrelion.expectation.plan import ExpectationPlan
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.resident_images import ResidentSlice
 from clrelion.expectation.results import NOT_FINITE
@@ -40,6 +39,7 @@ from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples, find_significant
 from clrelion.io.particle_table import ParticleTable
 from clrelion.particles.loader import HostBatch
+from clrelion.planning.step import StepPlan
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
@@ -58,7 +58,7 @@ class BatchWork:
         settings: ExpectationSettings,
         table: ParticleTable,
         setup: OpticsSetup,
-        plan: ExpectationPlan,
+        plan: StepPlan,
         projector: Projector,
         tables: OrientationTables,
         volumes: BackprojectionVolumes,

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.pixels import PixelList
-from clrelion.expectation.projections import Projector, panel_width
+from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import SearchSpace
+from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
@@ -120,7 +121,7 @@ def dense_differences(
     CoarseSamples
         values real, (n_images, n_trans, stride), orientations innermost.
     """
-    width = panel_width(session)
+    width = panel_width(session.is_cpu)
     stride = -(-n_orientations // width) * width
     n_trans = operands.n_trans
     values = session.empty((n_images, n_trans, stride), session.real)
@@ -154,7 +155,7 @@ def _product(
     session: DeviceSession, epilogue: str, n_rows: int, n_panels: int
 ) -> Callable[..., object]:
     """Matrix product kernel of this device with its launch geometry filled in."""
-    width = panel_width(session)
+    width = panel_width(session.is_cpu)
     if session.is_cpu:
         vector = 16 if session.precision == "single" else 8
         kernel = session.kernel(

@@ -33,7 +33,6 @@ __all__ = [
     "ImagePreparation",
     "integer_offsets",
     "memory_of_part",
-    "memory_per_image",
 ]
 
 _WORK_GROUP = 64
@@ -338,13 +337,6 @@ class ImagePreparation:
             out,
         )
         return np.asarray(session.to_host(out), dtype=np.float64)
-
-
-def memory_per_image(box: int, n_list: int, real_bytes: int) -> int:
-    """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels."""
-    pixels = box * box
-    transforms = 2 * box * (box // 2 + 1) * 2 * real_bytes
-    return 4 * pixels + 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes
 
 
 def memory_of_part(n_list: int, real_bytes: int) -> int:

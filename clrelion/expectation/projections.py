@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.reference import ReferenceTransform
+from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Projector", "panel_width"]
-
-
-def panel_width(session: DeviceSession) -> int:
-    """Orientations in a panel of the coarse pass's matrix product."""
-    return 32 if session.is_cpu else 128
+__all__ = ["Projector"]
 
 
 class Projector:
@@ -106,7 +102,7 @@ class Projector:
             Orientations including the padding of the last panel.
         """
         session = self._session
-        width = panel_width(session)
+        width = panel_width(session.is_cpu)
         n_panels = -(-n_orientations // width)
         n_columns = n_panels * width
         n_padded = pixels.n_padded

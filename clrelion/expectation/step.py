@@ -21,7 +21,7 @@ from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.plan import ExpectationPlan, plan_expectation
+from clrelion.expectation.plan import step_size
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.resident_images import ResidentImages
 from clrelion.expectation.results import ExpectationResult, ParticleResults
@@ -30,6 +30,9 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
 from clrelion.particles.loader import BatchLoader, ParticleImages, PrereadImages
+from clrelion.planning.limits import DeviceLimits
+from clrelion.planning.step import StepPlan, plan_step
+from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volumes
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
@@ -65,6 +68,8 @@ class ExpectationStep:
         Source of other images for back-projection (specification E 2.2), or None.
     resident
         Images that stay on the device, or None.
+    placement
+        Where the volumes live; None: planned here, for this half-set alone.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ExpectationStep:
         on_plan: Callable[[list[str]], None] = lambda _: None,
         reconstruct_images: ParticleImages | None = None,
         resident: ResidentImages | None = None,
+        placement: VolumePlacement | None = None,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -86,6 +92,7 @@ class ExpectationStep:
         self._on_plan = on_plan
         self._reconstruct_images = reconstruct_images
         self._resident = resident
+        self._placement = placement or _placement_of(session, settings, budget)
 
     def run(
         self,
@@ -117,7 +124,7 @@ class ExpectationStep:
         with session.profile.timer("getDiff"):
             projector = Projector(session, settings.references)
             tables = OrientationTables.create(session, settings, self._table)
-            volumes = BackprojectionVolumes(session, settings)
+            volumes = BackprojectionVolumes(session, settings, self._placement)
         accumulator = Accumulator(settings, self._table, results)
         padding = next(r.padding_factor for r in settings.references if r is not None)
         groups = self._table.optics_group[order]
@@ -204,27 +211,26 @@ class ExpectationStep:
                 SMALLEST_SCALE,
             )
 
-    def print_plans(self, order: NDArray[np.int64]) -> None:
-        """Hand the plan of each optics group to ``on_plan`` without doing anything."""
-        projector = Projector(self._session, self._settings.references)
-        padding = next(r.padding_factor for r in self._settings.references if r is not None)
-        groups = self._table.optics_group[order]
-        for group in np.unique(groups).tolist():
-            setup = OpticsSetup(self._session, self._settings, group, projector, padding)
-            self._plan(setup, int((groups == group).sum()))
-
-    def _plan(self, setup: OpticsSetup, n_particles: int) -> ExpectationPlan:
-        optics = setup.geometry.optics
-        plan = plan_expectation(
-            self._session,
+    def _plan(self, setup: OpticsSetup, n_particles: int) -> StepPlan:
+        size = step_size(
             self._settings,
-            self._budget,
+            1,
             n_particles,
-            optics.box_px,
+            setup.geometry.optics.box_px,
             setup.pixels.n,
             setup.coarse.pixels.n_padded,
             setup.fine.pixels.n_padded,
             f"expectation, optics group {setup.group + 1}",
         )
+        plan = plan_step(DeviceLimits.of(self._session, self._budget), size, self._placement)
         self._on_plan(plan.lines())
         return plan
+
+
+def _placement_of(
+    session: DeviceSession, settings: ExpectationSettings, budget: MemoryBudget
+) -> VolumePlacement:
+    sizes = VolumeSizes(
+        settings.ori_size, settings.padding_factor, settings.r_max, settings.n_classes, 1
+    )
+    return place_volumes(DeviceLimits.of(session, budget), sizes)

@@ -7,30 +7,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clrelion.expectation.settings import ExpectationSettings
+from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.device_sums import DeviceSums
-from clrelion.maximization.sums import BackprojectionSums, centred_shape
+from clrelion.maximization.sums import BackprojectionSums
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
+    from clrelion.planning.volumes import VolumePlacement
 
-__all__ = ["BackprojectionVolumes", "number_of_workers"]
-
-_MAX_WORKER_BYTES = 512 * 10**6
-"""Volumes of the workers of a CPU together; beyond this the workers become fewer."""
-
+__all__ = ["BackprojectionVolumes"]
 
 class BackprojectionVolumes:
     """Back-projection sums of all classes on the device, as (re, im, weight, 0).
 
     On CPUs each worker has volumes of its own, so that no atomics are needed and the sums have a
     fixed order; on other devices there is one set and atomic additions.
+
+    Parameters
+    ----------
+    placement
+        From the memory plan.
     """
 
-    def __init__(self, session: DeviceSession, settings: ExpectationSettings) -> None:
+    def __init__(
+        self, session: DeviceSession, settings: ExpectationSettings, placement: VolumePlacement
+    ) -> None:
         self._session = session
         self._settings = settings
         self.shape = centred_shape(settings.padding_factor, settings.r_max)
-        self.n_workers = number_of_workers(session, settings)
+        self.n_workers = placement.n_workers
         n_volumes = max(1, self.n_workers) * settings.n_classes
         self.values = session.zeros((n_volumes, *self.shape, 4), session.real)
 
@@ -75,12 +80,3 @@ class BackprojectionVolumes:
             )
             for volume in total
         ]
-
-
-def number_of_workers(session: DeviceSession, settings: ExpectationSettings) -> int:
-    """Volumes to keep on a CPU, one a compute unit if they fit; 0: shared volume with atomics."""
-    if not session.is_cpu:
-        return 0
-    shape = centred_shape(settings.padding_factor, settings.r_max)
-    bytes_each = 4 * np.dtype(session.real).itemsize * int(np.prod(shape)) * settings.n_classes
-    return max(1, min(session.n_compute_units, _MAX_WORKER_BYTES // bytes_each))

@@ -19,6 +19,7 @@ from clrelion.fourier.shells import round_half_away_int
 from clrelion.fourier.transforms import workers_or_default
 
 __all__ = [
+    "centred_shape",
     "correct_gridding",
     "padded_forward",
     "padded_inverse",
@@ -46,6 +47,12 @@ def padded_size_of(ori_size: int, padding_factor: float) -> int:
     """
     size = round_half_away_int(padding_factor * ori_size)
     return size + size % 2
+
+
+def centred_shape(padding_factor: float, r_max: int) -> tuple[int, int, int]:
+    """Give the shape (M, M, P+2) of a centred half array (specification M 0.3)."""
+    edge = round_half_away_int(padding_factor * r_max) + 1
+    return 2 * edge + 1, 2 * edge + 1, edge + 1
 
 
 def squared_radii(n: int, planes: slice = slice(None)) -> NDArray[np.int64]:

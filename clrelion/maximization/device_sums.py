@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from clrelion.device.shell_sums import run_over_lines, run_over_voxels, sum_by_shell
 from clrelion.errors import NumericalError
+from clrelion.fourier.padded import centred_shape
 from clrelion.fourier.shells import round_half_away_int, shell_bounds
 from clrelion.maximization.half_maps import bin_starts
 from clrelion.maximization.sums import (
     SMALLEST_WEIGHT_SUM,
     BackprojectionSums,
     ShellWeights,
-    centred_shape,
 )
 from clrelion.maximization.symmetrise import lattice_cosets
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clrelion.errors import NumericalError
+from clrelion.fourier.padded import centred_shape
 from clrelion.fourier.shells import (
     centred_z_chunks,
     round_half_away_int,
@@ -203,12 +204,6 @@ class BackprojectionSums:
         Specification M 1.4: a sum, not a mean, and only within the radius P.
         """
         self.data, self.weight = symmetrised(self.data, self.weight, operators)
-
-
-def centred_shape(padding_factor: float, r_max: int) -> tuple[int, int, int]:
-    """Give the shape (M, M, P+2) of a centred half array (specification M 0.3)."""
-    edge = round_half_away_int(padding_factor * r_max) + 1
-    return 2 * edge + 1, 2 * edge + 1, edge + 1
 
 
 def low_resolution_join_shell(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.device.memory import MemoryBudget
 from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.device_reference import reference_transforms_on_device
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
@@ -23,19 +22,21 @@ from clrelion.io.mtf import read_mtfs
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.refinement.forecast import ImageGroup, RunSizes
 from clrelion.refinement.schedule import ImageSizes, is_local_search
 from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
 from clrelion.refinement.state import HalfModel, RunState
-from clrelion.refinement.volume_place import VolumeSizes, volumes_stay_on_device
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
+    from clrelion.planning.volumes import VolumePlacement
 
 __all__ = [
     "Grids",
     "expectation_settings",
     "reference_transforms",
     "references_of_models",
+    "run_sizes",
     "schedule_policy",
 ]
 
@@ -82,6 +83,33 @@ def schedule_policy(options: RefineOptions, particle_diameter_angst: float) -> S
         minimum_angular_sampling_deg=options.minimum_angular_sampling_deg or 0.0,
         maximum_angular_sampling_deg=options.maximum_angular_sampling_deg or 0.0,
         do_skip_rotate=options.skip_rotate,
+    )
+
+
+def run_sizes(
+    options: RefineOptions, state: RunState, policy: SchedulePolicy, point_group: PointGroup
+) -> RunSizes:
+    """Collect what the sizes of a run's iterations depend on, for the memory planner."""
+    members = state.members(0) if state.is_split else np.arange(state.table.n)
+    counts = np.bincount(state.table.optics_group[members], minlength=len(state.table.optics))
+    groups = [
+        ImageGroup(o.box_px, o.pixel_size_angst, int(n))
+        for o, n in zip(state.table.optics, counts, strict=True)
+    ]
+    return RunSizes(
+        ori_size=state.ori_size,
+        pixel_size_angst=state.pixel_size_angst,
+        padding_factor=options.padding,
+        n_classes=state.n_classes,
+        n_halves=len(state.models),
+        groups=tuple(groups),
+        symmetry_order=point_group.order,
+        policy=policy,
+        n_iterations=options.max_iterations,
+        strict_highres_exp_angst=options.strict_highres_exp_angst or -1.0,
+        max_coarse_size_px=options.max_coarse_size_px or -1,
+        keeps_orientation=options.skip_align or options.skip_rotate,
+        keeps_shift=options.skip_align,
     )
 
 
@@ -132,37 +160,27 @@ def reference_transforms(
 
 def references_of_models(
     session: DeviceSession,
-    budget: MemoryBudget,
+    placement: VolumePlacement,
     state: RunState,
     options: RefineOptions,
     current_size: int,
-    n_models: int | None = None,
 ) -> list[list[ReferenceTransform | None]]:
     """Transform the references of all models, on the device if all volumes can stay there.
 
     Parameters
     ----------
-    budget
-        Device memory that may be used.
+    placement
+        Where the volumes live.
     current_size
         S of the coming expectation step, px.
-    n_models
-        Only those of the first models.
     """
-    sizes = VolumeSizes(
-        state.ori_size,
-        options.padding,
-        min(current_size // 2, state.ori_size // 2),
-        state.n_classes,
-        len(state.models),
-    )
-    place = session if volumes_stay_on_device(session, budget, sizes) else None
+    place = session if placement.stays else None
     with session.profile.timer("maximization"):
         return [
             reference_transforms(
                 model, options, state.ori_size, state.pixel_size_angst, current_size, place
             )
-            for model in state.models[:n_models]
+            for model in state.models
         ]
 
 

@@ -21,12 +21,17 @@ from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.half_sets import processing_order
 from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.planning.limits import DeviceLimits
+from clrelion.planning.run import RunPlan, plan_iteration, plan_run
+from clrelion.planning.volumes import VolumePlacement
 from clrelion.refinement.expectation_setup import (
     Grids,
     expectation_settings,
     is_cross_correlation,
     references_of_models,
+    run_sizes,
 )
+from clrelion.refinement.forecast import foresee, foreseen_iteration
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.progress import ProgressMaker
 from clrelion.refinement.schedule import (
@@ -122,26 +127,25 @@ class Iteration:
             max_coarse_size=options.max_coarse_size_px or -1,
         )
 
-    def print_plan(self, state: RunState, uses_all_data: bool) -> None:
-        """Print the memory plan of the coming iteration, or of one at full size."""
-        sizes = self.sizes(state, uses_all_data)
-        _log.info(
-            "current size %d px, %d directions, %d psi angles, %d translations",
-            sizes.current_size,
-            self.grids(state).orientations.n_dir,
-            self.grids(state).orientations.n_psi,
-            self.grids(state).translations.n_trans,
+    def plan(self, state: RunState) -> RunPlan:
+        """Plan all iterations to come."""
+        forced = self._options.force_converge and state.is_split
+        return plan_run(
+            DeviceLimits.of(self._session, self._budget),
+            foresee(
+                run_sizes(self._options, state, self._policy, self._group),
+                state.schedule,
+                state.sampling,
+                state.iteration + 1,
+                forced or has_converged(state.schedule, self._policy),
+            ),
         )
-        references = references_of_models(
-            self._session, self._budget, state, self._options, sizes.current_size, n_models=1
-        )[0]
-        settings = self._settings(state, 0, references, sizes, state.iteration + 1)
-        self._step(state, settings).print_plans(state.members(0))
 
-    def _step(self, state: RunState, settings: ExpectationSettings) -> ExpectationStep:
-        return ExpectationStep(
-            self._session, settings, state.table, self._images, self._budget, _print_plan
-        )
+    def _placement(self, state: RunState, sizes: ImageSizes) -> VolumePlacement:
+        """Where the volumes of the coming iteration live."""
+        run = run_sizes(self._options, state, self._policy, self._group)
+        iteration = foreseen_iteration(run, state.sampling, sizes, state.iteration + 1, False)
+        return plan_iteration(DeviceLimits.of(self._session, self._budget), iteration).placement
 
     def _residents(self, state: RunState) -> ResidentImages:
         """Images that stay on the device; none of them before the first iteration."""
@@ -159,8 +163,8 @@ class Iteration:
         """
         iteration = state.iteration + 1
         is_last = self._converges(state)
-        sizes, settings = self.prepare(state, iteration, is_last)
-        results, found = self._expectation(state, settings, iteration, is_last, progress)
+        sizes, settings, placement = self.prepare(state, iteration, is_last)
+        results, found = self._expectation(state, settings, placement, iteration, is_last, progress)
         del settings  # the references make room for the reconstruction
         if self._options.skip_maximize:
             found.write_to(state.table)
@@ -186,13 +190,14 @@ class Iteration:
 
     def prepare(
         self, state: RunState, iteration: int, is_last: bool
-    ) -> tuple[ImageSizes, list[ExpectationSettings]]:
+    ) -> tuple[ImageSizes, list[ExpectationSettings], VolumePlacement]:
         """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3)."""
         sizes = self.sizes(state, uses_all_data=is_last)
+        placement = self._placement(state, sizes)
         rng = np.random.default_rng([self._seed, iteration])
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, rng)
         references = references_of_models(
-            self._session, self._budget, state, self._options, sizes.current_size
+            self._session, placement, state, self._options, sizes.current_size
         )
         if not self._has_fixed_tau2:
             for model, transforms in zip(state.models, references, strict=True):
@@ -205,7 +210,7 @@ class Iteration:
             self._settings(state, i, references[i], sizes, iteration)
             for i in range(len(state.models))
         ]
-        return sizes, settings
+        return sizes, settings, placement
 
     def _settings(
         self,
@@ -284,6 +289,7 @@ class Iteration:
         self,
         state: RunState,
         settings: list[ExpectationSettings],
+        placement: VolumePlacement,
         iteration: int,
         is_last: bool,
         progress: ProgressMaker,
@@ -311,6 +317,7 @@ class Iteration:
                     _print_plan if i_half == 0 else lambda _: None,
                     self._reconstruct_images if is_last else None,
                     self._residents(state),
+                    placement,
                 )
                 mine = order[is_mine[order] & usable[order]]
                 results.append(step.run(mine, found, bar.update))

@@ -106,8 +106,8 @@ def run_refinement(
             f"--continue {options.continue_from}: this run has done its {state.iteration} "
             f"iterations; give a larger {flag}"
         )
+    run.print_plan(state)
     if options.dry_run:
-        run.dry_run(state)
         return RunSummary(options.output_root, state.iteration, False, _resolution(state), [], 0.0)
     is_final = False
     try:
@@ -253,12 +253,10 @@ class _Run:
         """Finish writing, however the run ends."""
         self._writer.close()
 
-    def dry_run(self, state: RunState) -> None:
-        """Print sizes and plan of the first and of the last iteration."""
-        self._iteration.print_plan(state, uses_all_data=False)
-        if self._options.auto_refine:
-            _log.info("Last iteration (all data):")
-            self._iteration.print_plan(state, uses_all_data=True)
+    def print_plan(self, state: RunState) -> None:
+        """Print the memory plan of all iterations to come."""
+        for line in self._iteration.plan(state).lines():
+            _log.info("%s", line)
 
     def iterate(self, state: RunState, progress: ProgressMaker) -> None:
         """Run one iteration, print its summary, and start writing its files."""

@@ -147,7 +147,7 @@ def update_sampling(
         smallest_changes_offsets_angst=UNKNOWN_CHANGE,
         smallest_changes_orientations_deg=UNKNOWN_CHANGE,
     )
-    return state, _refined(state, sampling, policy)
+    return state, refined_sampling(state, sampling, policy)
 
 
 def _is_due(state: ScheduleState, sampling: SamplingState, policy: SchedulePolicy) -> bool:
@@ -173,10 +173,16 @@ def _is_fine_enough(state: ScheduleState, sampling: SamplingState, policy: Sched
     return fine_step < _ACCURACY_FRACTION * state.acc_rot_deg and not must_go_on
 
 
-def _refined(
+def refined_sampling(
     state: ScheduleState, sampling: SamplingState, policy: SchedulePolicy
 ) -> SamplingState:
-    """One HEALPix order finer, with translations to match."""
+    """One HEALPix order finer, with translations to match (specification M 5.7).
+
+    Parameters
+    ----------
+    state
+        Accuracy of the shifts and their last changes, Å.
+    """
     step = min(_MAXIMUM_OFFSET_STEP_ANGST, _ACCURACY_FRACTION * state.acc_trans_angst)
     step *= 2**policy.oversampling
     wanted = min(1.3 * sampling.offset_range_angst, 5.0 * state.current_changes_offsets_angst)

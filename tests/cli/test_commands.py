@@ -51,7 +51,7 @@ def test_refine_help_is_grouped_and_quick() -> None:
 def test_unknown_command() -> None:
     done = run("classify")
     assert done.returncode == 1
-    line = "clrelion: there is no command 'classify'; commands: refine, devices, simulate\n"
+    line = "clrelion: there is no command 'classify'; commands: refine, devices, plan, simulate\n"
     assert done.stderr == line
 
 

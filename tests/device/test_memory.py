@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pyopencl as cl
 import pytest
@@ -43,6 +41,9 @@ def test_budget() -> None:
     assert MemoryBudget(100, 80, 10, None, 50).bytes == 70
     assert MemoryBudget(100, 80, 10, 60, 50).bytes == 60
     assert MemoryBudget(100, 5, 10, None, 50).bytes == 0
+    whole = memory.budget_of_total(24 * 10**9, 12 * 10**9)
+    assert (whole.bytes, whole.margin_bytes) == (12 * 10**9, 1.2 * 10**9)
+    assert memory.budget_of_total(10**9).bytes == 744 * 10**6
     assert "limit 12.0 GB" in MemoryBudget(10**12, 10**12, 0, 12 * 10**9, 10**9).lines()[0]
 
 
@@ -76,28 +77,6 @@ def test_plan_that_does_not_fit_says_so() -> None:
     plan = plan_batches("E-step", 10, BUFFERS, budget(1100))
     assert (plan.batch_size, plan.fits) == (1, False)
     assert "MORE than the budget" in plan.lines()[0]
-
-
-def test_halving(caplog: pytest.LogCaptureFixture) -> None:
-    done: list[tuple[int, int]] = []
-
-    def work(start: int, stop: int) -> None:
-        if stop - start > 5:
-            raise DeviceMemoryError("too much")
-        done.append((start, stop))
-
-    assert memory.for_each_batch(23, 16, work) == 4
-    assert done[0] == (0, 4)
-    assert [i for start, stop in done for i in range(start, stop)] == list(range(23))
-    assert [r.levelno for r in caplog.records] == [logging.WARNING] * 2
-
-
-def test_halving_ends_at_one_item() -> None:
-    def work(start: int, stop: int) -> None:
-        raise DeviceMemoryError("too much")
-
-    with pytest.raises(DeviceMemoryError):
-        memory.for_each_batch(23, 16, work)
 
 
 def test_only_memory_errors_are_translated() -> None:

@@ -18,7 +18,6 @@ from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.fine import make_slices
 from clrelion.expectation.images import BatchImages
-from clrelion.expectation.plan import ExpectationPlan, plan_expectation
 from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import SearchSpace
@@ -29,6 +28,7 @@ from clrelion.fourier.transforms import rescale_image
 from clrelion.io.mtf import MtfCurve
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.update_model import noise_spectra
+from clrelion.planning.step import StepPlan, plan_step
 from tests.expectation.small_run import (
     SmallRun,
     geometry_of,
@@ -209,15 +209,15 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Change the plans of the following steps."""
 
     def change(**values: Any) -> None:
-        def plan(*args: Any) -> ExpectationPlan:
-            made = plan_expectation(*args)
+        def plan(*args: Any) -> StepPlan:
+            made = plan_step(*args)
             batch = made.batch
             if "batch_size" in values:
                 batch = replace(batch, batch_size=values["batch_size"])
             others = {k: v for k, v in values.items() if k != "batch_size"}
             return replace(made, batch=batch, **others)
 
-        monkeypatch.setattr("clrelion.expectation.step.plan_expectation", plan)
+        monkeypatch.setattr("clrelion.expectation.step.plan_step", plan)
 
     return change
 

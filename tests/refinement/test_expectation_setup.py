@@ -136,6 +136,6 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
         1, False, others,
     )  # fmt: skip
     state = run_state(1, is_split=True)
-    runs._expectation(state, [anything, anything], 3, is_last, no_progress)
+    runs._expectation(state, [anything, anything], anything, 3, is_last, no_progress)
     expected = others if is_last else None
     assert steps == [(expected, [0, 2, 5]), (expected, [1, 3, 4])]

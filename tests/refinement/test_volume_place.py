@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clrelion.device.memory import MemoryBudget
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.device_reference import (
     DeviceReferenceTransform,
@@ -21,9 +19,10 @@ from clrelion.io.run_files import read_model
 from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.orientations.symmetry import PointGroup
-from clrelion.refinement import expectation_setup
+from clrelion.planning import volumes
+from clrelion.planning.limits import DeviceLimits
+from clrelion.planning.volumes import VolumeSizes
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
-from clrelion.refinement.volume_place import VolumeSizes, volumes_stay_on_device
 from tests.expectation.small_run import small_run
 from tests.reference.refine_program import (
     CLASS3D,
@@ -34,38 +33,6 @@ from tests.reference.refine_program import (
     succeed,
 )
 from tests.refinement.small_state import PIXEL, N, S, options_of, result, run_state
-
-
-def budget(n_bytes: int) -> MemoryBudget:
-    return MemoryBudget(n_bytes, n_bytes, 0, None, n_bytes)
-
-
-def device(is_cpu: bool, precision: str = "single", largest: int = 10**12) -> Any:
-    real = np.float32 if precision == "single" else np.float64
-    info = SimpleNamespace(max_allocation_bytes=largest)
-    return SimpleNamespace(is_cpu=is_cpu, precision=precision, real=real, info=info)
-
-
-def test_bytes_and_choice() -> None:
-    # R = 3, p = 2: P = 6, 15 x 15 x 8 voxels; two halves of one class
-    small = VolumeSizes(16, 2.0, 3, 1, 2)
-    n_bytes = small.bytes(4)
-    assert n_bytes == 4 * (15 * 15 * 8 * (2 * (2 + 4) + 4) + 2 * 16**3)
-    assert volumes_stay_on_device(device(False), budget(2 * n_bytes), small)
-    assert volumes_stay_on_device(device(False, "double"), budget(4 * n_bytes), small)
-    assert not volumes_stay_on_device(device(False), budget(n_bytes), small)
-    largest = 4 * 15 * 15 * 8 * 4
-    assert volumes_stay_on_device(device(False, largest=largest), budget(2 * n_bytes), small)
-    card = device(False, largest=largest - 1)
-    assert not volumes_stay_on_device(card, budget(2 * n_bytes), small)
-
-
-def test_choice_on_cpus() -> None:
-    roomy = budget(10**12)
-    large = VolumeSizes(128, 2.0, 20, 1, 1)
-    assert volumes_stay_on_device(device(True), roomy, large)
-    assert not volumes_stay_on_device(device(True), roomy, replace(large, padding_factor=1.0))
-    assert not volumes_stay_on_device(device(True, "double"), roomy, large)
 
 
 def on_device(session: DeviceSession, given: ExpectationResult) -> ExpectationResult:
@@ -181,11 +148,11 @@ def test_whole_run(
     succeed(folder, command)
     asked = []
 
-    def always(*arguments: Any) -> bool:
-        asked.append(arguments)
+    def always(limits: DeviceLimits, sizes: VolumeSizes, *_: Any) -> bool:
+        asked.append(sizes)
         return True
 
-    monkeypatch.setattr(expectation_setup, "volumes_stay_on_device", always)
+    monkeypatch.setattr(volumes, "_all_stay", always)
     succeed(folder, changed(command, "--o device/run"))
     assert len(asked) >= 2
     for name in names:

@@ -382,9 +382,12 @@ class TestOptions:
         after = sorted(p.name for p in folder.rglob("*"))
         assert after == before
         plan = ended.out
-        assert plan.count("expectation, optics group 1: ") == 2
-        assert "Last iteration (all data):" in plan
-        assert f"current size {BOX} px" in plan
+        assert "Memory plan within" in plan
+        rows = plan[plan.index("\niteration") :].splitlines()[2:]
+        assert [row.split()[0] for row in rows[: len(rows)]].count("last") == 1
+        last = next(row for row in rows if row.startswith("last"))
+        assert last.split()[1] == str(BOX)
+        assert plan.count("expectation, optics group 1: ") == 1
 
     def test_skip_maximize(self, folder: Path) -> None:
         succeed(folder, changed(CLASS3D.replace("--firstiter_cc", ""), "--skip_maximize"))

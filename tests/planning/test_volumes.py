@@ -1,0 +1,102 @@
+"""Where volumes live: all on the device, one class at a time, in tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from clrelion.planning.limits import DeviceLimits
+from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volumes
+
+GB = 10**9
+# R = 3, p = 2: P = 6, 15 x 15 x 8 voxels; two halves of one class
+SMALL = VolumeSizes(16, 2.0, 3, 1, 2)
+VOXELS = 15 * 15 * 8
+
+
+def gpu(n_bytes: int, largest: int = 10**12, real_bytes: int = 4) -> DeviceLimits:
+    return DeviceLimits(n_bytes, largest, largest, False, 1, real_bytes)
+
+
+def cpu(n_bytes: int, real_bytes: int = 4) -> DeviceLimits:
+    return DeviceLimits(n_bytes, n_bytes, n_bytes, True, 2, real_bytes)
+
+
+def test_bytes_and_choice() -> None:
+    assert (SMALL.n_planes, SMALL.voxels_per_plane, SMALL.voxels) == (15, 15 * 8, VOXELS)
+    n_bytes = SMALL.bytes_of_all(4)
+    assert n_bytes == 4 * (VOXELS * (2 * (2 + 4) + 4) + 2 * 16**3)
+    assert place_volumes(gpu(2 * n_bytes), SMALL).stays
+    assert place_volumes(gpu(4 * n_bytes, real_bytes=8), SMALL).stays
+    assert not place_volumes(gpu(n_bytes), SMALL).stays
+    largest = 4 * VOXELS * 4
+    assert place_volumes(gpu(2 * n_bytes, largest), SMALL).stays
+    assert not place_volumes(gpu(2 * n_bytes, largest - 1), SMALL).stays
+
+
+def test_choice_on_cpus() -> None:
+    large = VolumeSizes(128, 2.0, 20, 1, 1)
+    assert place_volumes(cpu(10**12), large).stays
+    assert not place_volumes(cpu(10**12), replace(large, padding_factor=1.0)).stays
+    assert not place_volumes(cpu(10**12, 8), large).stays
+
+
+def planes(placement: VolumePlacement) -> tuple[int, int]:
+    return placement.reference_planes, placement.sum_planes
+
+
+def test_measures_in_their_order() -> None:
+    """Whole, sums of one class, everything of one class, tiles of the sums, tiles of both."""
+    sizes = replace(SMALL, n_classes=3)
+    reference, sums = 2 * 4 * 15 * 8, 4 * 4 * 15 * 8  # bytes of a plane
+
+    def at(n_bytes: int) -> tuple[int, int]:
+        placement = place_volumes(gpu(n_bytes), sizes)
+        assert placement.bytes <= n_bytes
+        return planes(placement)
+
+    assert at(45 * (reference + sums)) == (45, 45)
+    assert at(45 * (reference + sums) - 1) == (45, 15)
+    assert at(45 * reference + 15 * sums - 1) == (15, 15)
+    assert at(15 * (reference + sums) - 1) == (15, 8)
+    assert at(15 * reference + 4 * sums) == (15, 4)
+    assert at(15 * reference + 3 * sums)[0] < 15
+    assert at(5 * (reference + sums)) == (5, 5)
+
+
+def test_a_tile_is_never_empty() -> None:
+    assert planes(place_volumes(gpu(1), SMALL)) == (2, 1)
+
+
+def test_tiles_overlap_by_the_plane_that_interpolation_needs() -> None:
+    placement = place_volumes(gpu(6 * 2 * 480 + 6 * 4 * 480), SMALL)
+    assert placement.reference_planes > 2
+    assert placement.reference_tiles == -(-15 // (placement.reference_planes - 1))
+    assert placement.sum_tiles == -(-15 // placement.sum_planes)
+    assert "tiles" in placement.text()
+
+
+def test_what_a_batch_needs_is_left_over() -> None:
+    whole = 15 * 15 * 8 * 6 * 4
+    assert planes(place_volumes(gpu(whole + 1000), SMALL, 1000)) == (15, 15)
+    assert planes(place_volumes(gpu(whole + 1000), SMALL, 1001)) == (15, 8)
+
+
+def test_workers_of_cpus_become_fewer_before_tiles() -> None:
+    whole = VOXELS * 4
+    for n_bytes, workers in ((whole * 10, 2), (whole * 9, 1), (whole * 6, 1), (whole * 5, 1)):
+        placement = place_volumes(cpu(n_bytes), SMALL)
+        assert placement.n_workers == workers
+        assert (placement.sum_tiles == 1) == (n_bytes >= 6 * whole)
+
+
+@pytest.mark.parametrize(("box", "gigabytes"), [(512, 12), (800, 48)])
+def test_the_largest_boxes(box: int, gigabytes: int) -> None:
+    """References whole, sums in two tiles, and the maps are made on the device."""
+    sizes = VolumeSizes(box, 2.0, box // 2, 1, 2)
+    placement = place_volumes(gpu(gigabytes * GB), sizes, gigabytes * GB // 8)
+    assert not placement.stays
+    assert (placement.reference_tiles, placement.sum_tiles) == (1, 2)
+    assert placement.maximizes_on_device
+    assert not place_volumes(gpu(gigabytes * GB // 2), sizes).maximizes_on_device
