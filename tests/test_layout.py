@@ -25,6 +25,7 @@ ROOMS = [
     "maximization",
     "refinement",
     "parallel",
+    "postprocess",
     "report",
     "simulation",
     "cli",

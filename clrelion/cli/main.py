@@ -31,6 +31,10 @@ COMMANDS: dict[str, Command] = {
         "clrelion.cli.refine", "refine",
         "classify or auto-refine; the same program as clrelion_refine",
     ),
+    "postprocess": Command(
+        "clrelion.cli.postprocess", "postprocess",
+        "mask, FSC within it and sharpening of two half maps",
+    ),
     "devices": Command(
         "clrelion.cli.devices", "devices",
         "list the OpenCL devices of this machine and test them",

@@ -5,11 +5,11 @@ of scope is refused by name unless its value is the default.
 """
 
 import argparse
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+from clrelion.cli.arguments import CommandParser, unknown_text
 from clrelion.cli.relion_flags import (
     DEVICE_FLAGS,
     IGNORED,
@@ -23,7 +23,6 @@ from clrelion.constants import VERSION
 from clrelion.errors import OptionsError
 from clrelion.options import RefineOptions, flags
 
-_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _DESCRIPTION = (
     "3D classification and 3D auto-refine of cryo-EM particles on an OpenCL device, with RELION's "
     "options. Sizes are in Angstrom and angles in degrees unless a unit says otherwise; -1 "
@@ -48,13 +47,6 @@ class ParsedCommand:
     options: RefineOptions
     notices: tuple[str, ...]
     wants_gpu: bool = False
-
-
-class _RaisingParser(argparse.ArgumentParser):
-    """An argparse parser whose errors are ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise OptionsError(message.replace("argument ", "", 1))
 
 
 class _Remember(argparse.Action):
@@ -86,7 +78,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     argparse.ArgumentParser
         Groups, units and defaults as in the table; parsed values stay strings.
     """
-    parser = _RaisingParser(
+    parser = CommandParser(
         prog=program,
         description=_DESCRIPTION,
         allow_abbrev=False,
@@ -177,7 +169,8 @@ def parse_refine(arguments: Sequence[str], program: str = "clrelion_refine") -> 
     parser = build_parser(program)
     namespace, unknown = parser.parse_known_args(kept, argparse.Namespace(repeated=set()))
     if unknown:
-        raise OptionsError(_unknown_text(unknown[0]))
+        known = [flag.name for flag in flags().values()] + [*DEVICE_FLAGS, *IGNORED, *REFUSED]
+        raise OptionsError(unknown_text(unknown[0], known))
     given = vars(namespace)
     notices += [f"{name} is given twice: the last one counts" for name in sorted(given["repeated"])]
     values = {name: value for name, value in given.items() if name in flags()}
@@ -227,17 +220,3 @@ def _device_from_relion_flags(given: dict[str, Any]) -> str | None:
         if name not in ("gpu", "mode") and f"relion_{name}" in given:
             return device_of_switch(name)
     return device_of_mode(given["relion_mode"]) if "relion_mode" in given else None
-
-
-def _unknown_text(token: str) -> str:
-    """Say what is wrong with an argument that no option takes, and suggest the nearest flag."""
-    if not token.startswith(("-", *_DASHES)):
-        return f"unexpected argument {token!r}: it follows no option that takes a value"
-    name = token.lstrip("-" + _DASHES).partition("=")[0]
-    known = [flag.name for flag in flags().values()] + [*DEVICE_FLAGS, *IGNORED, *REFUSED]
-    if token[0] in _DASHES:
-        return f"unknown option {token!r}: its dash is not the ASCII one; write --{name}"
-    lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    advice = f"did you mean --{lower[near[0]]}?" if near else "see --help"
-    return f"unknown option {token!r}: {advice}"

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from clrelion.fourier.shells import fftw_frequencies, half_transform_shells_3d, shell_sums
 from clrelion.fourier.transforms import forward_3d, inverse_3d
 
-__all__ = ["map_fsc", "randomise_phases", "transform_fsc"]
+__all__ = [
+    "first_shell_below",
+    "map_fsc",
+    "phase_randomised_fsc",
+    "randomise_phases",
+    "transform_fsc",
+]
 
 
 def transform_fsc(
@@ -84,6 +90,40 @@ def randomise_phases(
         phases = rng.uniform(0.0, 2.0 * np.pi, amplitudes.size)
         plane[chosen] = amplitudes * np.exp(1j * phases)
     return inverse_3d(transform)
+
+
+def phase_randomised_fsc(
+    first: NDArray[Any],
+    second: NDArray[Any],
+    mask: NDArray[Any],
+    first_shell: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Correlate two masked maps whose phases are random from a shell outwards.
+
+    Parameters
+    ----------
+    first, second
+        real, (N, N, N), real space.
+    mask
+        real, (N, N, N) in [0, 1].
+    first_shell, rng
+        as for `randomise_phases`, which is done before masking.
+
+    Returns
+    -------
+    float64, (N/2+1,): the correlation that the mask alone brings in.  Specification M 1.7 step 4.
+    """
+    return map_fsc(
+        randomise_phases(first, first_shell, rng) * mask,
+        randomise_phases(second, first_shell, rng) * mask,
+    )
+
+
+def first_shell_below(fsc: NDArray[np.float64], threshold: float) -> int | None:
+    """Give the first shell beyond the origin whose FSC is below a threshold; None if none is."""
+    below = np.flatnonzero(fsc[1:] < threshold)
+    return int(below[0]) + 1 if below.size else None
 
 
 def _power(transform: NDArray[Any], shells: NDArray[Any], n_shells: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.fourier.fsc import map_fsc, randomise_phases, transform_fsc
+from clrelion.fourier.fsc import first_shell_below, map_fsc, phase_randomised_fsc, transform_fsc
 from clrelion.fourier.shells import round_half_away
 from clrelion.maximization.sums import BackprojectionSums
 
@@ -148,18 +148,16 @@ def solvent_corrected_fsc(
     """
     unmasked = map_fsc(first, second)
     masked = map_fsc(first * mask, second * mask)
-    below = np.flatnonzero(unmasked[1:] < _RANDOMISE_BELOW_FSC)
-    if below.size == 0:
+    below = first_shell_below(unmasked, _RANDOMISE_BELOW_FSC)
+    if below is None:
         logger.warning(
             "the FSC of the unmasked half-maps never falls below %g: it is used uncorrected",
             _RANDOMISE_BELOW_FSC,
         )
         shell, randomised, corrected = -1, np.zeros_like(masked), unmasked.copy()
     else:
-        shell = int(below[0]) + 1
-        randomised = map_fsc(
-            randomise_phases(first, shell, rng) * mask, randomise_phases(second, shell, rng) * mask
-        )
+        shell = below
+        randomised = phase_randomised_fsc(first, second, mask, shell, rng)
         corrected = masked.copy()
         beyond = slice(shell + 2, None)
         signal, chance = masked[beyond], randomised[beyond]

@@ -11,6 +11,7 @@ import pytest
 
 import clrelion
 from clrelion.cli import refine as refine_module
+from clrelion.cli.main import COMMANDS
 from clrelion.cli.progress import Progress
 from clrelion.cli.refine import refine
 from clrelion.errors import AbortRequested, ImageError
@@ -51,7 +52,7 @@ def test_refine_help_is_grouped_and_quick() -> None:
 def test_unknown_command() -> None:
     done = run("classify")
     assert done.returncode == 1
-    line = "clrelion: there is no command 'classify'; commands: refine, devices, plan, simulate\n"
+    line = f"clrelion: there is no command 'classify'; commands: {', '.join(COMMANDS)}\n"
     assert done.stderr == line
 
 
