@@ -118,6 +118,7 @@ def test_within_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("Original", guinier.original), ("MTFCorrected", guinier.mtf_corrected),
         ("Weighted", guinier.weighted), ("Sharpened", guinier.sharpened),
     ):  # fmt: skip
+        assert values is not None
         column = theirs["guinier"].floats(f"rlnLogAmplitudes{label}")
         np.testing.assert_allclose(values, column, atol=1e-3, err_msg=label)
 
