@@ -38,6 +38,7 @@ _SCALAR_DTYPES: dict[str, np.dtype[Any]] = {
         "unsigned long": np.uint64,
     }.items()
 }
+_GROUP = 64
 _COMPLEX_OF = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
 
 
@@ -240,7 +241,9 @@ class Kernel:
         global_size : tuple of int
             Work-items per dimension; a multiple of ``local_size``.
         local_size : tuple of int or None
-            Work-group size; None leaves it to the driver.
+            Work-group size.  None leaves it to the driver on CPUs; elsewhere work-groups run along
+            the first dimension, whose size is rounded up: the kernel must leave surplus
+            work-items out.
         *args
             Device arrays (C-contiguous, whole), Python or NumPy numbers, ``None`` for a null
             pointer, ``pyopencl.LocalMemory`` for ``__local`` parameters.
@@ -264,6 +267,10 @@ class Kernel:
             )
         values = [convert(value) for convert, value in zip(self._converters, args, strict=True)]
         session = self._session
+        if local_size is None and not session.is_cpu:
+            # drivers take a divisor of the size, which may be 1: a tenth of the speed
+            local_size = (_GROUP, *(1 for _ in global_size[1:]))
+            global_size = (-(-global_size[0] // _GROUP) * _GROUP, *global_size[1:])
         try:
             with self._lock:
                 event: cl.Event = self._kernel(session.queue, global_size, local_size, *values)

@@ -40,6 +40,20 @@ def test_call(session: DeviceSession, arguments: list[object]) -> None:
     np.testing.assert_allclose(result, np.append(0, 0.5 * np.arange(8) + 2 + 3j))
 
 
+def test_work_groups_of_graphics_cards_are_not_left_to_the_driver(session: DeviceSession) -> None:
+    """A driver divides the size, which may be prime; CPUs get what the driver chooses."""
+    source = """__kernel void sizes(__global int *out) {
+        if (get_global_id(0) || get_global_id(1)) return;
+        out[0] = get_local_size(0); out[1] = get_local_size(1);
+        out[2] = get_global_size(0); out[3] = get_global_size(1);
+    }"""
+    other = DeviceSession(session.info)
+    other.is_cpu = False
+    out = other.empty(4, np.int32)
+    other.kernel_from_source("sizes", source)((67, 5), None, out)
+    assert other.to_host(out).tolist() == [64, 1, 128, 5]
+
+
 def test_types_come_from_driver_and_from_source_alike(session: DeviceSession) -> None:
     kernel = session.kernel_from_source("scale", SOURCE)
     parsed = templates.parse_signature(kernel.source, "scale")
