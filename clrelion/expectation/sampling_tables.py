@@ -16,26 +16,18 @@ from numpy.typing import NDArray
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.io.particle_table import ParticleTable
 from clrelion.orientations.euler import euler_matrix
-from clrelion.orientations.sampling import perturb_orientations, perturbation_matrix
+from clrelion.orientations.sampling import (
+    OrientationGrid,
+    perturb_orientations,
+    perturbation_matrix,
+)
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["OrientationTables", "frames_of"]
-
-
-def frames_of(
-    rot_deg: NDArray[np.float64],
-    tilt_deg: NDArray[np.float64],
-    perturbation: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
-    """Rows 0 and 1 of Y(tilt) Z(rot) P, float64, (n, 6), for angles in degrees."""
-    matrices = euler_matrix(rot_deg.ravel(), tilt_deg.ravel(), np.zeros(rot_deg.size))
-    if perturbation is not None:
-        matrices = matrices @ perturbation
-    return np.ascontiguousarray(matrices[:, :2, :].reshape(-1, 6))
+__all__ = ["OrientationTables"]
 
 
 @dataclass(frozen=True)
@@ -49,12 +41,10 @@ class OrientationTables:
     ----------
     coarse_frames, coarse_psis, fine_frames, fine_psis
         real device arrays, (., 6) and (., 2).
-    n_dir, n_psi
-        Coarse counts.
-    fine_rot_deg, fine_tilt_deg
-        float64, (n_fine_dir,); unperturbed angles of the fine directions.
+    n_dir, n_psi, n_child_psi
+        Coarse counts, and fine psi angles of a coarse one.
     fine_psi_deg
-        float64, (n_fine_psi,).
+        float64, (n_fine_psi,); unperturbed.
     """
 
     coarse_frames: Array
@@ -63,8 +53,6 @@ class OrientationTables:
     fine_psis: Array
     n_dir: int
     n_psi: int
-    fine_rot_deg: NDArray[np.float64]
-    fine_tilt_deg: NDArray[np.float64]
     fine_psi_deg: NDArray[np.float64]
     n_child_psi: int
 
@@ -76,20 +64,16 @@ class OrientationTables:
         if settings.keeps_orientation:
             return cls._of_particles(session, table)
         grid = settings.orientation_grid
-        step = grid.angular_step_deg()
-        moved = perturbation_matrix(settings.perturbation, step)
-        rot, tilt = grid.child_directions()
         psi = grid.child_psis().ravel()
+        turn = perturbation_matrix(settings.perturbation, grid.angular_step_deg())
         real = session.real
         return cls(
-            coarse_frames=session.to_device(frames_of(grid.rot_deg, grid.tilt_deg, moved), real),
+            coarse_frames=_frames(session, grid, 0, turn),
             coarse_psis=session.to_device(_cos_sin(grid.psi_deg), real),
-            fine_frames=session.to_device(frames_of(rot, tilt, moved), real),
+            fine_frames=_frames(session, grid, grid.oversampling, turn),
             fine_psis=session.to_device(_cos_sin(psi), real),
             n_dir=grid.n_dir,
             n_psi=grid.n_psi,
-            fine_rot_deg=rot.ravel(),
-            fine_tilt_deg=tilt.ravel(),
             fine_psi_deg=psi,
             n_child_psi=grid.n_child_psi,
         )
@@ -106,8 +90,6 @@ class OrientationTables:
             fine_psis=psis,
             n_dir=table.n,
             n_psi=1,
-            fine_rot_deg=table.rot_deg.copy(),
-            fine_tilt_deg=table.tilt_deg.copy(),
             fine_psi_deg=np.zeros(1),
             n_child_psi=1,
         )
@@ -139,13 +121,33 @@ class OrientationTables:
         """Perturbed rot, tilt, psi in degrees of fine orientations."""
         if settings.keeps_orientation:
             return table.rot_deg[fine_dir], table.tilt_deg[fine_dir], table.psi_deg[fine_dir]
+        rot, tilt = settings.orientation_grid.angles_of_children(fine_dir)
         return perturb_orientations(
-            self.fine_rot_deg[fine_dir],
-            self.fine_tilt_deg[fine_dir],
+            rot,
+            tilt,
             self.fine_psi_deg[fine_psi],
             settings.perturbation,
             settings.orientation_grid.angular_step_deg(),
         )
+
+
+def _frames(
+    session: DeviceSession, grid: OrientationGrid, oversampling: int, turn: NDArray[np.float64]
+) -> Array:
+    """Rows 0 and 1 of Y(tilt) Z(rot) P of a grid's directions, real (n, 6)."""
+    n_frames = grid.n_dir * 4**oversampling
+    frames = session.empty((n_frames, 6), session.real)
+    session.kernel("expectation/direction_frames")(
+        (n_frames,),
+        None,
+        session.to_device(grid.pixels, np.int32),
+        grid.healpix_order,
+        oversampling,
+        grid.n_dir,
+        session.to_device(turn.ravel(), session.real),
+        frames,
+    )
+    return frames
 
 
 def _cos_sin(psi_deg: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -305,10 +305,15 @@ def _near_psis(
     if not sigma > 0:
         index = np.tile(np.arange(n_psi, dtype=np.int64), n)
         return index, np.full(n * n_psi, 1.0 / n_psi), np.arange(n + 1, dtype=np.int64) * n_psi
-    near = [
-        _near_one_angle(_folded(grid.psi_deg - centres[part, None]), sigma, part.start)
-        for part in _chunks(n, n_psi)
-    ]
+    # the angles lie evenly, so that only those around the centre need a look
+    n_near = min(n_psi, 2 * int(_CUTOFF_SIGMAS * sigma / grid.psi_step_deg) + 4)
+    first = np.rint(centres / grid.psi_step_deg).astype(np.int64) - n_near // 2
+    near = []
+    for part in _chunks(n, n_near):
+        candidates = np.sort((first[part, None] + np.arange(n_near)) % n_psi, axis=1)
+        theta = _folded(grid.psi_deg[candidates] - centres[part, None])
+        owner, column, mate, angles = _near_one_angle(theta, sigma, part.start)
+        near.append((owner, candidates[owner - part.start, column], mate, angles))
     empty = (np.empty(0, np.int64),) * 3 + (np.empty(0),)
     block, index, _, theta = (np.concatenate(parts) for parts in zip(empty, *near, strict=True))
     return index, _normalise(gaussian_weight(theta, sigma), block, n), _offsets(block, n)

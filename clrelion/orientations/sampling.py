@@ -146,17 +146,24 @@ class OrientationGrid:
         """Angular step after oversampling, degrees."""
         return angular_step_deg(self.healpix_order, oversampling)
 
-    def child_directions(self) -> tuple[FloatArray, FloatArray]:
-        """Directions of the children of every coarse direction.
+    def angles_of_children(self, child: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Angles of children of the coarse directions.
+
+        Parameters
+        ----------
+        child
+            int64, (n,); child c of direction d is number ``d * n_child_dir + c``. Children are not
+            tested against the asymmetric unit again.
 
         Returns
         -------
         tuple of numpy.ndarray
-            rot and tilt; float64, (n_dir, 4**oversampling), degrees. They are not tested against
-            the asymmetric unit again.
+            rot and tilt; float64, (n,), degrees.
         """
-        ids = healpix_grid.children(self.healpix_order, self.pixels, self.oversampling)
-        return healpix_grid.pixel_angles(self.healpix_order + self.oversampling, ids)
+        parent, within = np.divmod(child, self.n_child_dir)
+        ids = healpix_grid.children(self.healpix_order, self.pixels[parent], self.oversampling)
+        chosen = np.take_along_axis(ids, within[:, None], axis=1)[:, 0]
+        return healpix_grid.pixel_angles(self.healpix_order + self.oversampling, chosen)
 
     def child_psis(self) -> FloatArray:
         """In-plane angles of the children, float64, (n_psi, 2**oversampling), degrees."""

@@ -127,8 +127,8 @@ def test_orientation_counts_of_the_specification() -> None:
 @pytest.mark.parametrize("oversampling", [0, 1, 2])
 def test_children_of_the_grid(oversampling: int) -> None:
     grid = OrientationGrid.create(2, None, PointGroup.from_name("D2"), oversampling=oversampling)
-    rot, tilt = grid.child_directions()
-    assert rot.shape == tilt.shape == (48, 4**oversampling)
+    shape = 48, 4**oversampling
+    rot, tilt = (a.reshape(shape) for a in grid.angles_of_children(np.arange(shape[0] * shape[1])))
     psi = grid.child_psis()
     assert psi.shape == (24, 2**oversampling)
     if oversampling == 0:
@@ -142,6 +142,8 @@ def test_children_of_the_grid(oversampling: int) -> None:
     parents = np.repeat(grid.direction_vectors[:, None], 4**oversampling, axis=1)
     cosine = np.sum(direction_vector(rot, tilt) * parents, axis=-1).clip(-1, 1)
     assert np.rad2deg(np.arccos(cosine)).max() < healpix_grid.maximum_pixel_radius_deg(2)
+    some = grid.angles_of_children(np.array([shape[1] * 7, 3]))
+    np.testing.assert_array_equal(some, [[rot[7, 0], rot.ravel()[3]], [tilt[7, 0], tilt.ravel()[3]]])
 
 
 def test_psi_step_divides_the_circle() -> None:

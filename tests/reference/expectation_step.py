@@ -324,8 +324,9 @@ class Step:
         directions = [(grid.rot_deg[d], grid.tilt_deg[d])]
         psis = [grid.psi_deg[psi]]
         if fine:
-            rot, tilt = grid.child_directions()
-            directions = list(zip(rot[d], tilt[d], strict=True))
+            n_dir = grid.n_child_dir
+            rot, tilt = grid.angles_of_children(np.arange(d * n_dir, (d + 1) * n_dir))
+            directions = list(zip(rot, tilt, strict=True))
             n = 2**s.oversampling
             step = grid.psi_step_deg
             psis = [grid.psi_deg[psi] - step / 2 + (0.5 + j) * step / n for j in range(n)]
