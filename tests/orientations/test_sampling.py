@@ -143,7 +143,7 @@ def test_children_of_the_grid(oversampling: int) -> None:
     cosine = np.sum(direction_vector(rot, tilt) * parents, axis=-1).clip(-1, 1)
     assert np.rad2deg(np.arccos(cosine)).max() < healpix_grid.maximum_pixel_radius_deg(2)
     some = grid.angles_of_children(np.array([shape[1] * 7, 3]))
-    np.testing.assert_array_equal(some, [[rot[7, 0], rot.ravel()[3]], [tilt[7, 0], tilt.ravel()[3]]])
+    np.testing.assert_array_equal(some, [[a[7, 0], a.ravel()[3]] for a in (rot, tilt)])
 
 
 def test_psi_step_divides_the_circle() -> None:

@@ -1,4 +1,4 @@
-"""Rows 0 and 1 of Y(tilt) Z(rot) P for the children of HEALPix pixels (specification E 1.2, 4.2)."""
+"""Rows 0 and 1 of Y(tilt) Z(rot) P for the children of HEALPix pixels (spec. E 1.2, 4.2)."""
 
 from __future__ import annotations
 
