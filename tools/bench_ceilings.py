@@ -15,7 +15,7 @@ _REPEATS = 5
 _COPY_BYTES = {"cpu": 2**28, "gpu": 2**30}
 _TRANSFER_BYTES = 2**27
 _CHAINS = 8
-_MMA_FLOPS = 2 * 16 * 8 * 8
+_MMA_FLOPS = 2 * 16 * 8 * 16
 
 _FMA = """<%include file="/common/types.cl.mako"/>
 __kernel void fma_peak(__global real *out, const int n_loops, const real a, const real b)
@@ -45,8 +45,9 @@ _TENSOR = """<%include file="/common/tensor.cl.mako"/>
 __kernel void tensor_peak(__global float *out, const int n_loops)
 {
     const uint item = get_global_id(0);
-    const uint a[4] = {to_tf32(1e-3f * (item % 7)), to_tf32(1e-3f), to_tf32(2e-3f), to_tf32(3e-3f)};
-    const uint b[2] = {to_tf32(1e-3f * (item % 5)), to_tf32(1e-3f)};
+    const uint one = 0x3c003c00, least = 0x14001400; /* pairs of halves: 1 and 2^-10 */
+    const uint a[4] = {one, least, item % 7 ? one : least, least};
+    const uint b[2] = {least, item % 5 ? one : least};
     float d[${chains}][4];
     #pragma unroll
     for (int j = 0; j < ${chains}; j++)
@@ -54,7 +55,7 @@ __kernel void tensor_peak(__global float *out, const int n_loops)
         for (int k = 0; k < 4; k++) d[j][k] = 0.0f;
     for (int i = 0; i < n_loops; i++) {
         #pragma unroll
-        for (int j = 0; j < ${chains}; j++) multiply_tf32(d[j], a, b);
+        for (int j = 0; j < ${chains}; j++) multiply_tiles(d[j], a, b);
     }
     float total = 0.0f;
     #pragma unroll
@@ -80,7 +81,7 @@ class Ceilings:
     copy_gbs
         Bytes read and written by a copy in global memory, 1e9/s.
     tensor_gflops
-        tf32 products on tensor cores, 1e9/s; None where there is no such path.
+        Half-precision products on tensor cores, 1e9/s; None where there is no such path.
     launch_us
         A launch from Python, µs.
     to_device_gbs, to_host_gbs
@@ -96,7 +97,7 @@ class Ceilings:
 
     def text(self) -> str:
         """One line."""
-        tensor = "" if self.tensor_gflops is None else f", tensor tf32 {self.tensor_gflops:.0f}"
+        tensor = "" if self.tensor_gflops is None else f", tensor f16 {self.tensor_gflops:.0f}"
         return (
             f"FMA {self.fma_gflops:.0f} GFLOP/s{tensor}, copy {self.copy_gbs:.1f} GB/s, "
             f"launch {self.launch_us:.0f} us, to device {self.to_device_gbs:.1f} GB/s, "
@@ -109,7 +110,7 @@ def measure_ceilings(session: DeviceSession) -> Ceilings:
     return Ceilings(
         fma_gflops=_fma(session),
         copy_gbs=_copy(session),
-        tensor_gflops=_tensor(session) if session.template_params["tensor"] == "tf32" else None,
+        tensor_gflops=_tensor(session) if session.template_params["tensor"] != "none" else None,
         launch_us=1e6 * _launch(session),
         to_device_gbs=_transfer(session, to_device=True),
         to_host_gbs=_transfer(session, to_device=False),

@@ -34,7 +34,7 @@ def work_of(kernel: str, arguments: Arguments) -> tuple[float, float]:
     tuple of float
         Operations (0: not counted for this kernel) and bytes.
     """
-    stem = kernel.removesuffix("_vector").removesuffix("_workers")
+    stem = kernel.removesuffix("_vector").removesuffix("_workers").removesuffix("_tensor")
     n_bytes = float(sum(getattr(value, "nbytes", 0) for value in arguments.values()))
     counter = _COUNTERS.get(stem)
     if counter is None:
@@ -47,7 +47,9 @@ def work_of(kernel: str, arguments: Arguments) -> tuple[float, float]:
 
 
 def _coarse(a: Arguments, n_bytes: float) -> tuple[float, float]:
-    columns = a["projections"].size // a["depth"]
+    # a pair of halves has the room of one value in single precision
+    value_bytes = 4 if a["projections"].dtype.itemsize == 1 else a["projections"].dtype.itemsize
+    columns = a["projections"].nbytes // value_bytes // a["depth"]
     written = 4.0 * a["n_rows"] * columns
     operands = a["images"].nbytes + a["projections"].nbytes
     return 2.0 * a["n_rows"] * a["depth"] * columns, operands + written

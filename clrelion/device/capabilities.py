@@ -40,19 +40,26 @@ __kernel void probe(volatile __global real *sums)
 }
 """
 _TENSOR_PROBE = """<%include file="/common/tensor.cl.mako"/>
-__kernel void probe(__global const float *A, __global const float *B, __global float *D)
+__kernel void probe(__global const uchar *A, __global const uchar *B, __global float *D)
 {
+    __local __attribute__((aligned(128))) uchar tiles[1024];
+    const uint base = local_address(tiles);
     const int lane = (int)get_local_id(0);
-    const int group = lane / 4, inner = lane % 4;
-    const uint a[4] = {to_tf32(A[8 * group + inner]), to_tf32(A[8 * (group + 8) + inner]),
-                       to_tf32(A[8 * group + inner + 4]), to_tf32(A[8 * (group + 8) + inner + 4])};
-    const uint b[2] = {to_tf32(B[8 * inner + group]), to_tf32(B[8 * (inner + 4) + group])};
-    float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    multiply_tf32(d, a, b);
-    D[8 * group + 2 * inner] = d[0];
-    D[8 * group + 2 * inner + 1] = d[1];
-    D[8 * (group + 8) + 2 * inner] = d[2];
-    D[8 * (group + 8) + 2 * inner + 1] = d[3];
+    copy_to_local(base + 16 * lane, A + 16 * lane);
+    copy_to_local(base + 512 + 16 * lane, B + 16 * lane);
+    COMMIT_COPIES;
+    WAIT_COPIES(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    uint a[4], b[4];
+    const uint at = base + 32 * (lane % 16) + 16 * (lane / 16);
+    load_fragments(a, at);
+    load_transposed(b, at + 512);
+    for (int j = 0; j < 2; j++) {
+        float d[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+        multiply_tiles(d, a, b + 2 * j);
+        for (int v = 0; v < 4; v++)
+            D[16 * (lane / 4 + 8 * (v / 2)) + 8 * j + 2 * (lane % 4) + v % 2] = d[v];
+    }
 }
 """
 _DOUBLE_PROBE = """#pragma OPENCL EXTENSION cl_khr_fp64 : enable
@@ -80,7 +87,7 @@ class Capabilities:
         Path of ``atomic_add_real`` in single and double precision, one of
         :data:`FLOAT_ATOMICS_PATHS` or ``none``.
     tensor : str
-        ``tf32`` where ``cl/common/tensor.cl.mako`` compiles and computes correctly, else ``none``.
+        ``f16`` where ``cl/common/tensor.cl.mako`` compiles and computes correctly, else ``none``.
     compute_capability : tuple of int or None
         NVIDIA only, e.g. (9, 0).
     """
@@ -145,7 +152,7 @@ class _Prober:
         language = BASE_LANGUAGE
         if "ext" in (float_path, double_path):
             language = "CL3.0"
-        tensor = "tf32" if self.is_nvidia and self._works(self._tensor) else "none"
+        tensor = "f16" if self.is_nvidia and self._works(self._tensor) else "none"
         return Capabilities(
             language, fp64, float_path, double_path, tensor, self._compute_capability()
         )
@@ -234,9 +241,9 @@ class _Prober:
         return bool(np.array_equal(result, expected))
 
     def _tensor(self) -> bool:
-        A = (np.arange(128) % 13 - 6).astype(np.float32).reshape(16, 8)
-        B = (np.arange(64) % 11 - 5).astype(np.float32).reshape(8, 8)
+        A = (np.arange(256) % 13 - 6).astype(np.float16).reshape(16, 16)
+        B = (np.arange(256) % 11 - 5).astype(np.float16).reshape(16, 16)
         source = render_source("capability probe", _TENSOR_PROBE, {})
-        D = np.zeros((16, 8), dtype=np.float32)
-        result = self._run_probe(source, [A, B, D], 32, 32)
-        return bool(np.array_equal(result, A @ B))
+        result = self._run_probe(source, [A, B, np.zeros((16, 16), dtype=np.float32)], 32, 32)
+        start = np.tile([[1, 2]], (16, 8)) + np.repeat([0, 2], 8)[:, None]
+        return bool(np.array_equal(result, A.astype(np.float32) @ B.astype(np.float32) + start))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.accumulate import Accumulator
+from clrelion.expectation.coarse_product import chosen_product
 from clrelion.expectation.differences import (
     CoarsePanels,
     CoarseSamples,
@@ -78,6 +79,7 @@ class BatchWork:
         self._panels: CoarsePanels | None = None
         if settings.is_dense:
             self._panels = CoarsePanels(
+                chosen_product(session),
                 projector,
                 tables,
                 settings.n_classes * tables.n_dir * tables.n_psi,

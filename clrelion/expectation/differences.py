@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.coarse_product import CoarseProduct, Operand
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
@@ -33,7 +34,6 @@ __all__ = [
     "sparse_differences",
 ]
 
-_ROWS_PER_TILE = 6
 _BLOCK_GROUP = 64
 _ROWS_PER_BLOCK = 8
 """Orientations of one image in a block of the sparse coarse pass."""
@@ -62,6 +62,8 @@ class CoarsePanels:
 
     Parameters
     ----------
+    product
+        Matrix product they are for.
     columns_per_run
         Orientations in a run, from the memory plan.
     keep
@@ -70,6 +72,7 @@ class CoarsePanels:
 
     def __init__(
         self,
+        product: CoarseProduct,
         projector: Projector,
         tables: OrientationTables,
         n_orientations: int,
@@ -78,6 +81,7 @@ class CoarsePanels:
         columns_per_run: int,
         keep: bool,
     ) -> None:
+        self.product = product
         self._projector = projector
         self._tables = tables
         self._n = n_orientations
@@ -85,15 +89,15 @@ class CoarsePanels:
         self._xy = pixel_xy
         self._run = columns_per_run
         self._keep = keep
-        self._kept: dict[int, tuple[Array, Array, int]] = {}
+        self._kept: dict[int, tuple[Operand, Array, int]] = {}
 
-    def for_each_run(self, work: Callable[[int, Array, Array, int], None]) -> None:
+    def for_each_run(self, work: Callable[[int, Operand, Array, int], None]) -> None:
         """Call ``work(first column, projections, powers, number of columns)`` for each run."""
         for first in range(0, self._n, self._run):
             made = self._kept.get(first)
             if made is None:
                 n = min(self._run, self._n - first)
-                made = self._projector.grid_panels(
+                projections, powers, n_columns = self._projector.grid_panels(
                     self._tables.coarse_frames,
                     self._tables.coarse_psis,
                     first,
@@ -101,6 +105,7 @@ class CoarsePanels:
                     self._pixels,
                     self._xy,
                 )
+                made = (self.product.panels(projections), powers, n_columns)
                 if self._keep:
                     self._kept[first] = made
             work(first, *made)
@@ -127,50 +132,42 @@ def dense_differences(
     values = session.empty((n_images, n_trans, stride), session.real)
     norm = session.empty((n_images, stride), session.real)
     epilogue = "add_norm" if operands.inverse_norm is None else "correlation"
+    # the norms reach over more orders of magnitude than halves do
+    plain = CoarseProduct(session)
+    images = panels.product.images(operands.shifted)
 
-    def compare(first: int, projections: Array, powers: Array, n_columns: int) -> None:
-        n_panels = n_columns // width
-        _product(session, "none", n_images, n_panels)(
-            operands.ctf_power, powers, None, None, norm, n_images, n_padded, 1, stride, first
+    def compare(first: int, projections: Operand, powers: Array, n_columns: int) -> None:
+        place = (stride, first)
+        plain.multiply(
+            "none",
+            operands.ctf_power,
+            powers,
+            n_columns // width,
+            None,
+            None,
+            norm,
+            n_images,
+            n_padded,
+            1,
+            *place,
         )
-        _product(session, epilogue, n_images * n_trans, n_panels)(
-            operands.shifted,
+        panels.product.multiply(
+            epilogue,
+            images,
             projections,
+            n_columns // width,
             norm,
             operands.inverse_norm,
             values,
             n_images * n_trans,
             2 * n_padded,
             n_trans,
-            stride,
-            first,
+            *place,
         )
 
     panels.for_each_run(compare)
     base = np.arange(n_images, dtype=np.int64) * n_trans * stride
     return CoarseSamples(values, base, 1, stride, n_trans)
-
-
-def _product(
-    session: DeviceSession, epilogue: str, n_rows: int, n_panels: int
-) -> Callable[..., object]:
-    """Matrix product kernel of this device with its launch geometry filled in."""
-    width = panel_width(session.is_cpu)
-    if session.is_cpu:
-        vector = 16 if session.precision == "single" else 8
-        kernel = session.kernel(
-            "expectation/diff2_coarse_vector",
-            panel=width,
-            vector=vector,
-            rows=_ROWS_PER_TILE,
-            epilogue=epilogue,
-        )
-        size: tuple[int, ...] = (-(-n_rows // _ROWS_PER_TILE), n_panels)
-        local: tuple[int, ...] = (1, 1)
-    else:
-        kernel = session.kernel("expectation/diff2_coarse", epilogue=epilogue)
-        size, local = (-(-n_rows // width) * 256, n_panels), (256, 1)
-    return lambda *args: kernel(size, local, *args)
 
 
 @dataclass(frozen=True)

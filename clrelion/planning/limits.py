@@ -28,6 +28,9 @@ class DeviceLimits:
         Kind of device; on a CPU each unit may add to volumes of its own.
     real_bytes
         Bytes of a real number: 4 or 8.
+    operand_copies
+        How often the operands of the coarse products are in memory: 2 where they are split for
+        tensor cores.
     """
 
     budget_bytes: int
@@ -36,6 +39,7 @@ class DeviceLimits:
     is_cpu: bool
     n_compute_units: int
     real_bytes: int
+    operand_copies: int = 1
 
     @classmethod
     def of(cls, session: DeviceSession, budget: MemoryBudget) -> DeviceLimits:
@@ -47,6 +51,7 @@ class DeviceLimits:
             is_cpu=session.is_cpu,
             n_compute_units=session.n_compute_units,
             real_bytes=np.dtype(session.real).itemsize,
+            operand_copies=1 if session.template_params["tensor"] == "none" else 2,
         )
 
 

@@ -129,7 +129,7 @@ def plan_step(
     free = max(1, limits.budget_bytes - placement.bytes)
     width = panel_width(limits.is_cpu)
     n_columns = -(-n_all // width) * width
-    column_bytes = 3 * size.n_coarse_padded * real_bytes
+    column_bytes = _column_values(limits) * size.n_coarse_padded * real_bytes
     keep = n_columns * column_bytes <= min(_KEPT_SHARE * free, largest)
     run = n_columns if keep else int(min(_RUN_SHARE * free, largest) // column_bytes)
     run = max(width, run // width * width)
@@ -173,7 +173,7 @@ def working_bytes(limits: DeviceLimits, size: StepSize) -> int:
     n_particles = min(_FEW_PARTICLES, max(1, size.n_particles))
     particles = sum(b.total(n_particles) for b in _buffers_of_particles(limits, size))
     if size.is_dense:
-        slices = panel_width(limits.is_cpu) * 3 * size.n_coarse_padded
+        slices = panel_width(limits.is_cpu) * _column_values(limits) * size.n_coarse_padded
     else:
         slices = _FEWEST_ROWS * 2 * size.n_coarse_padded
     fine = size.n_child_orientations * 2 * size.n_fine_padded
@@ -190,7 +190,13 @@ def _samples_bytes(limits: DeviceLimits, size: StepSize) -> int:
 
 
 def _shifted_bytes(limits: DeviceLimits, size: StepSize) -> int:
-    return 2 * size.n_translations * size.n_coarse_padded * limits.real_bytes
+    values = 2 * size.n_translations * size.n_coarse_padded * limits.operand_copies
+    return values * limits.real_bytes
+
+
+def _column_values(limits: DeviceLimits) -> int:
+    """Values a pixel of a packed coarse slice: real and imaginary part, and the power."""
+    return 2 * limits.operand_copies + 1
 
 
 def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNeed]:

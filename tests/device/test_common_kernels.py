@@ -66,19 +66,29 @@ __kernel void reductions(__global const real *values, __global real *reals, __gl
 }
 """
 TENSOR = """<%include file="/common/tensor.cl.mako"/>
-__kernel void multiply(__global const float *A, __global const float *B, __global float *D)
+__kernel void multiply(__global const uchar *A, __global const uchar *B, __global float *D)
 {
+    __local __attribute__((aligned(128))) uchar tiles[1024];
+    const uint base = local_address(tiles);
     const int lane = (int)get_local_id(0);
-    const int group = lane / 4, inner = lane % 4;
-    const uint a[4] = {to_tf32(A[8 * group + inner]), to_tf32(A[8 * (group + 8) + inner]),
-                       to_tf32(A[8 * group + inner + 4]), to_tf32(A[8 * (group + 8) + inner + 4])};
-    const uint b[2] = {to_tf32(B[8 * inner + group]), to_tf32(B[8 * (inner + 4) + group])};
-    float d[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-    multiply_tf32(d, a, b);
-    D[8 * group + 2 * inner] = d[0];
-    D[8 * group + 2 * inner + 1] = d[1];
-    D[8 * (group + 8) + 2 * inner] = d[2];
-    D[8 * (group + 8) + 2 * inner + 1] = d[3];
+    copy_to_local(base + 16 * lane, A + 16 * lane);
+    COMMIT_COPIES;
+    copy_to_local(base + 512 + 16 * lane, B + 16 * lane);
+    COMMIT_COPIES;
+    uint a[4], b[4];
+    const uint at = base + 32 * (lane % 16) + 16 * (lane / 16);
+    WAIT_COPIES(1);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    load_fragments(a, at);
+    WAIT_COPIES(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    load_transposed(b, at + 512);
+    for (int j = 0; j < 2; j++) {
+        float d[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+        multiply_tiles(d, a, b + 2 * j);
+        for (int v = 0; v < 4; v++)
+            D[16 * (lane / 4 + 8 * (v / 2)) + 8 * j + 2 * (lane % 4) + v % 2] = d[v];
+    }
 }
 """
 
@@ -167,15 +177,15 @@ def test_reduce(either: DeviceSession, group: int) -> None:
 
 
 def test_tensor(session: DeviceSession) -> None:
-    if session.capabilities.tensor != "tf32":
+    if session.capabilities.tensor == "none":
         pytest.skip(f"{session.info.label} has no tensor path")
     rng = np.random.default_rng(4)
-    A = rng.integers(-99, 100, (16, 8)).astype(np.float32)
-    B = rng.integers(-99, 100, (8, 8)).astype(np.float32)
-    D = session.zeros((16, 8), np.float32)
+    A, B = rng.integers(-99, 100, (2, 16, 16)).astype(np.float16)
+    D = session.zeros((16, 16), np.float32)
     kernel = session.kernel_from_source("multiply", TENSOR)
-    kernel((32,), (32,), session.to_device(A), session.to_device(B), D)
-    np.testing.assert_array_equal(session.to_host(D), 1.0 + common.multiply_tf32(A, B))
+    operands = [session.to_device(x.view(np.uint8)) for x in (A, B)]
+    kernel((32,), (32,), *operands, D)
+    np.testing.assert_array_equal(session.to_host(D), 1.0 + common.multiply_tiles(A, B))
 
 
 def test_widen_to_complex(either: DeviceSession) -> None:

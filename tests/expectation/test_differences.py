@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
+from clrelion.expectation.coarse_product import chosen_product
 from clrelion.expectation.differences import (
     CoarsePanels,
     CoarseSamples,
@@ -52,8 +53,8 @@ class Coarse:
     def dense(self, columns_per_run: int, keep: bool) -> NDArray[np.float64]:
         coarse = self.setup.coarse
         panels = CoarsePanels(
-            self._projector, self._tables, self.n, coarse.pixels, coarse.pixel_xy,
-            columns_per_run, keep,
+            chosen_product(self.session), self._projector, self._tables, self.n, coarse.pixels,
+            coarse.pixel_xy, columns_per_run, keep,
         )  # fmt: skip
         for _ in range(2):  # the second time from what was kept
             samples = dense_differences(

@@ -12,6 +12,7 @@ from clrelion.device.session import DeviceSession
 
 _GUARD = 64  # elements behind every output that no kernel may touch
 _UNTOUCHED_INTEGER = -1234567
+_UNTOUCHED_BYTE = 0x5A
 
 
 class Output:
@@ -38,7 +39,9 @@ class Output:
 
     @property
     def _untouched(self) -> float:
-        return np.nan if self._dtype.kind in "fc" else _UNTOUCHED_INTEGER
+        if self._dtype.kind in "fc":
+            return np.nan
+        return _UNTOUCHED_BYTE if self._dtype.itemsize == 1 else _UNTOUCHED_INTEGER
 
     def read(self) -> npt.NDArray[Any]:
         """Copy to the host, after a look at the guard."""
@@ -51,7 +54,7 @@ class Output:
     def read_untouched(self) -> npt.NDArray[np.bool_]:
         """Tell which elements nobody wrote."""
         host = self.read()
-        return np.isnan(host) if self._dtype.kind in "fc" else host == _UNTOUCHED_INTEGER
+        return np.isnan(host) if self._dtype.kind in "fc" else host == self._untouched
 
 
 def run_kernel(

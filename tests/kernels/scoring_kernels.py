@@ -12,6 +12,8 @@ from tests.kernels.block_inputs import BlockVectors
 from tests.kernels.launch import Output, int32, run_kernel
 from tests.kernels.slice_inputs import Grid, PixelList
 from tests.reference.project_grid import into_panels
+from tests.reference.split_panels import split_panels
+from tests.reference.split_rows import split_rows
 
 
 def slices(
@@ -131,6 +133,21 @@ def operands(
     return result[:, :, 0] + 1j * result[:, :, 1], power.read()
 
 
+def split_images(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """What split_rows writes, from its twin."""
+    high, low, scale = split_rows(rows)
+    pairs = np.stack([part.reshape(len(rows), -1, 16) for part in (high, low)], axis=2)
+    return np.ascontiguousarray(pairs).view(np.uint8), scale
+
+
+def split_slices(panels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """What split_panels writes, from its twin."""
+    high, low, scale = split_panels(panels)
+    n_panels, _, width = panels.shape
+    pairs = np.stack([part.reshape(n_panels, -1, 16, width) for part in (high, low)], axis=2)
+    return np.ascontiguousarray(pairs).view(np.uint8), scale
+
+
 TILE = 128
 """Panel of diff2_coarse, which has no choice in it."""
 
@@ -156,19 +173,24 @@ def coarse_product(
     panel = parameters.get("panel", TILE)
     panels = into_panels(projections, panel)
     n_columns = len(panels) * panel
-    stride = first_column + n_columns + 3
+    stride = first_column + n_columns + 4
     norms = None
     if norm is not None:
         norms = np.zeros((len(norm), stride))
         norms[:, first_column : first_column + n_orientations] = norm
     out = Output(session, (n_rows, stride))
+    given: tuple[Any, ...] = (images, panels)
     if name == "diff2_coarse":
         n_items, group = (256 * -(-n_rows // TILE), len(panels)), (256, 1)
+    elif name == "diff2_coarse_tensor":
+        n_items, group = (128 * -(-n_rows // 64), len(panels)), (128, 1)
+        given = (*split_images(images), *split_slices(panels))
+        given = (given[0], given[2], given[1], given[3])
     else:
         n_items, group = (-(-n_rows // parameters["rows"]), len(panels)), (1, 1)
     run_kernel(
         session, name, n_items, group,
-        images, panels, norms, inverse_image_norm, out, n_rows, depth, n_trans, stride,
+        *given, norms, inverse_image_norm, out, n_rows, depth, n_trans, stride,
         first_column, epilogue=epilogue, **parameters,
     )  # fmt: skip
     untouched = out.read_untouched()

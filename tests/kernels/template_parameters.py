@@ -48,6 +48,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/diff2_coarse_vector": _choices(
         epilogue=_EPILOGUES, rows=[4], panel=[32], vector=[8]
     ),
+    "expectation/diff2_coarse_tensor": _choices(epilogue=_EPILOGUES),
     "expectation/diff2_fine": _choices(wg=[64], cross_correlation=[False, True]),
     "expectation/diff2_fine_vector": _choices(vector=[8, 16], cross_correlation=[False, True]),
     "expectation/image_maxima": _GROUPS,
@@ -57,6 +58,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/significance": _GROUPS,
     "expectation/slice_differences": _GROUPS,
     "expectation/soft_mask": _choices(noise_fill=[False, True]),
+    "expectation/split_rows": _GROUPS,
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
     "maximization/background_sums": _WIDE,
     "maximization/shell_correlation": _WIDE,
@@ -65,3 +67,13 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "maximization/weight_floors": _WIDE,
 }
 """By template name; a template that is not here takes no parameters of its own."""
+
+SINGLE_PRECISION = [
+    "expectation/diff2_coarse_tensor",
+    "expectation/split_panels",
+    "expectation/split_rows",
+]
+"""Templates for single precision only."""
+
+TENSOR = ["expectation/diff2_coarse_tensor"]
+"""Templates for devices with the tensor path only."""

@@ -1,4 +1,4 @@
-"""diff2_coarse and diff2_coarse_vector: scores of all images with a run of orientations."""
+"""diff2_coarse, _vector and _tensor: scores of all images with a run of orientations."""
 
 from __future__ import annotations
 
@@ -65,6 +65,57 @@ def test_random_matrices(
     )
     expected = diff2_coarse(images, projections, *given)
     tolerances.assert_close(result, expected, tolerances.of_sum(any_session.real, depth))
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_trans", "n_orientations", "depth", "first_column"),
+    [(3, 5, 70, 96, 10), (1, 1, 1, 16, 0), (7, 19, 300, 208, 4)],
+)
+@pytest.mark.parametrize("epilogue", ["none", "add_norm", "correlation"])
+def test_tensor_cores(
+    session: DeviceSession,
+    epilogue: Any,
+    n_images: int,
+    n_trans: int,
+    n_orientations: int,
+    depth: int,
+    first_column: int,
+) -> None:
+    """As accurate as single precision, though amplitudes differ by 10^7 along a row."""
+    if session.capabilities.tensor == "none":
+        pytest.skip(f"{session.info.label} has no tensor path")
+    rng = np.random.default_rng(depth)
+    fall = np.geomspace(1e6, 0.1, depth)
+    images = rounded(session, rng.standard_normal((n_images * n_trans, depth)) / fall)
+    projections = rounded(session, rng.standard_normal((n_orientations, depth)) * fall)
+    projections[-1] = 0.0
+    norm = rounded(session, rng.uniform(1, 50, (n_images, n_orientations)))
+    norm[0, 0] = 0.0
+    given = (
+        epilogue,
+        None if epilogue == "none" else norm,
+        rounded(session, rng.uniform(0.01, 1, n_images)) if epilogue == "correlation" else None,
+        n_trans,
+    )
+    result = coarse_product(
+        session, "diff2_coarse_tensor", images, projections, *given, first_column
+    )
+    expected = diff2_coarse(images, projections, *given)
+    tolerances.assert_close(result, expected, tolerances.of_sum(session.real, depth))
+
+
+def test_tensor_cores_do_not_drift(session: DeviceSession) -> None:
+    """Sums of one sign: cutting off instead of rounding would take a piece off every term."""
+    if session.capabilities.tensor == "none":
+        pytest.skip(f"{session.info.label} has no tensor path")
+    rng = np.random.default_rng(2)
+    depth = 16 * 500
+    images = rounded(session, rng.uniform(0.5, 1.5, (70, depth)))
+    projections = rounded(session, rng.uniform(0.5, 1.5, (130, depth)))
+    result = coarse_product(session, "diff2_coarse_tensor", images, projections)
+    expected = diff2_coarse(images, projections)
+    drift = float(np.mean(result / expected - 1))
+    assert abs(drift) < 2e-6  # one chain through the tensor cores: 4e-5
 
 
 def test_variants_agree(any_session: DeviceSession) -> None:

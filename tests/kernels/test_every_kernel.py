@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from clrelion.device.templates import template_names, template_path
-from tests.kernels.template_parameters import BUILDS
+from tests.kernels.template_parameters import BUILDS, SINGLE_PRECISION, TENSOR
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 KERNELS = [name for name in template_names() if not name.startswith("common/")]
 # tested in this folder, one file each; those of clrelion/cl/device with the room they belong to
 OWN = [name for name in KERNELS if name.startswith("expectation/")]
-VARIANT_SUFFIXES = ("_vector", "_workers")
+VARIANT_SUFFIXES = ("_vector", "_workers", "_tensor")
 
 _HEAD = re.compile(r"/\*.*?\*/|<%doc>.*?</%doc>", re.DOTALL)
 _POINTER = re.compile(r"__global[^,)]*\*\s*(?:restrict\s+)?(\w+)")
@@ -85,7 +85,7 @@ from clrelion.device.choice import list_devices, matching_devices
 from clrelion.device.session import DeviceSession
 from clrelion.device.templates import render
 from clrelion.errors import DeviceError
-builds = json.loads(sys.argv[1])
+builds, single_only, tensor_only = json.loads(sys.argv[1])
 device = matching_devices(sys.argv[2], list_devices())[0]
 for precision in ("single", "double"):
     try:
@@ -96,6 +96,10 @@ for precision in ("single", "double"):
     # what depends on the precision shows in any choice of parameters
     chosen = builds if precision == "single" else dict(builds).items()
     for name, parameters in chosen:
+        if precision == "double" and name in single_only:
+            continue
+        if name in tensor_only and session.capabilities.tensor == "none":
+            continue
         source = render(name, {**session.template_params, **parameters})
         program = cl.Program(session.context, source)
         program.build(options, cache_dir=False)
@@ -110,7 +114,8 @@ def test_all_variants_build_without_a_word(tmp_path: Path) -> None:
     builds = [(name, choice) for name in KERNELS for choice in BUILDS.get(name, [{}])]
     device = os.environ.get("CLRELION_TEST_DEVICES", "Portable Computing Language").split(",")[0]
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _BUILD_ALL, json.dumps(builds), device.strip()],
+        [sys.executable, "-W", "ignore", "-c", _BUILD_ALL,
+         json.dumps([builds, SINGLE_PRECISION, TENSOR]), device.strip()],
         cwd=ROOT, env={**os.environ, "POCL_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

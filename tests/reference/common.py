@@ -37,6 +37,6 @@ def group_reductions(values: RealArray, group: int) -> dict[str, RealArray]:
     }
 
 
-def multiply_tf32(A: RealArray, B: RealArray) -> RealArray:
-    """Matrix product of tensor.cl.mako; exact for values of at most 11 bits."""
+def multiply_tiles(A: RealArray, B: RealArray) -> RealArray:
+    """Matrix product of tensor.cl.mako; exact for whole numbers whose sums have 24 bits."""
     return A.astype(np.float64) @ B.astype(np.float64)

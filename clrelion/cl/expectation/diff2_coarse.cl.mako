@@ -15,13 +15,17 @@
  * norm         real [images][out_stride] (column first_column + r), read, null for "none"
  * inverse_image_norm real [images], read, null but for "correlation"
  * out          real [n_rows][out_stride], write
- * Local memory: 2 * 16 * 132 reals. Order of sums: k ascending.
+ * Local memory: two pairs of tiles, 33792 bytes: while one is multiplied the next is on its way.
+ * Order of sums: k ascending.
  * Reference: tests/reference/diff2_coarse.py
  */
 <%include file="/common/types.cl.mako"/>
-#define DEPTH_STEP 16
+<% step = 8 if double_precision else 16 %>
 #define TILE 128
 #define PITCH 132
+#define DEPTH_STEP ${step}
+#define SHARE ${step // 2}
+typedef real${step // 2} real_share;
 
 __kernel __attribute__((reqd_work_group_size(256, 1, 1)))
 void diff2_coarse(
@@ -30,18 +34,20 @@ void diff2_coarse(
     __global real* restrict out, const int n_rows, const int depth, const int n_trans,
     const int out_stride, const int first_column)
 {
-    __local real image_tile[DEPTH_STEP][PITCH];
-    __local real projection_tile[DEPTH_STEP][PITCH];
+    __local real image_tile[2][DEPTH_STEP][PITCH];
+    __local real projection_tile[2][DEPTH_STEP][PITCH];
     const int lid = get_local_id(0);
     const int m0 = get_group_id(0) * TILE;
     const int panel = get_group_id(1);
     const int tx = lid % 16, ty = lid / 16;
-    __global const real* p = projections + (long)panel * depth * TILE;
 
-    const int load_row = lid / 2, load_k = (lid % 2) * 8;
-    __global const real* image_row =
-        images + (long)min(m0 + load_row, n_rows - 1) * depth + load_k;
-    const int load_depth = lid / 16, load_column = (lid % 16) * 8;
+    /* SHARE values of one image row (neighbouring items: neighbouring rows, so that they write to
+     * different banks), and as many of one row of projections */
+    const int load_row = lid % TILE, load_k = (lid / TILE) * SHARE;
+    const int load_depth = lid / (TILE / SHARE), load_column = (lid % (TILE / SHARE)) * SHARE;
+    __global const real* from_row = images + (long)min(m0 + load_row, n_rows - 1) * depth + load_k;
+    __global const real* from_panel =
+        projections + ((long)panel * depth + load_depth) * TILE + load_column;
 
     real sum[8][8];
     #pragma unroll
@@ -49,28 +55,25 @@ void diff2_coarse(
         #pragma unroll
         for (int b = 0; b < 8; b++) sum[a][b] = (real)0;
 
-    for (int k0 = 0; k0 < depth; k0 += DEPTH_STEP) {
-        const real8 from_images = vload8(0, image_row + k0);
-        const real8 from_panel = vload8(0, p + (long)(k0 + load_depth) * TILE + load_column);
+    real_share of_images = vload${step // 2}(0, from_row);
+    real_share of_panel = vload${step // 2}(0, from_panel);
+    for (int k0 = 0, now = 0; k0 < depth; k0 += DEPTH_STEP, now ^= 1) {
+% for k in range(step // 2):
+        image_tile[now][load_k + ${k}][load_row] = of_images.s${k};
+% endfor
+        vstore${step // 2}(of_panel, 0, &projection_tile[now][load_depth][load_column]);
         barrier(CLK_LOCAL_MEM_FENCE);
-        image_tile[load_k + 0][load_row] = from_images.s0;
-        image_tile[load_k + 1][load_row] = from_images.s1;
-        image_tile[load_k + 2][load_row] = from_images.s2;
-        image_tile[load_k + 3][load_row] = from_images.s3;
-        image_tile[load_k + 4][load_row] = from_images.s4;
-        image_tile[load_k + 5][load_row] = from_images.s5;
-        image_tile[load_k + 6][load_row] = from_images.s6;
-        image_tile[load_k + 7][load_row] = from_images.s7;
-        vstore4(from_panel.lo, 0, &projection_tile[load_depth][load_column]);
-        vstore4(from_panel.hi, 0, &projection_tile[load_depth][load_column + 4]);
-        barrier(CLK_LOCAL_MEM_FENCE);
+        if (k0 + DEPTH_STEP < depth) {
+            of_images = vload${step // 2}(0, from_row + k0 + DEPTH_STEP);
+            of_panel = vload${step // 2}(0, from_panel + (long)(k0 + DEPTH_STEP) * TILE);
+        }
         #pragma unroll
         for (int k = 0; k < DEPTH_STEP; k++) {
             /* rows ty*4 .. +3 and 64 + ty*4 .. +3, columns likewise: no bank conflicts */
-            const real4 a0 = vload4(0, &image_tile[k][ty * 4]);
-            const real4 a1 = vload4(0, &image_tile[k][64 + ty * 4]);
-            const real4 b0 = vload4(0, &projection_tile[k][tx * 4]);
-            const real4 b1 = vload4(0, &projection_tile[k][64 + tx * 4]);
+            const real4 a0 = vload4(0, &image_tile[now][k][ty * 4]);
+            const real4 a1 = vload4(0, &image_tile[now][k][64 + ty * 4]);
+            const real4 b0 = vload4(0, &projection_tile[now][k][tx * 4]);
+            const real4 b1 = vload4(0, &projection_tile[now][k][64 + tx * 4]);
             const real a[8] = {a0.x, a0.y, a0.z, a0.w, a1.x, a1.y, a1.z, a1.w};
             const real b[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
             #pragma unroll
