@@ -27,6 +27,7 @@ from clrelion.refinement.run import run_refinement
 from tools.bench_ceilings import Ceilings, measure_ceilings
 from tools.bench_ledger import IterationRecord, LedgerSession
 from tools.bench_page import page
+from tools.bench_timeline import timeline
 from tools.bench_workloads import WORKLOADS, Workload, find_data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +52,9 @@ def main() -> int:
             places[name] = place
     if not places:
         return 1
+    if given.timeline is not None and given.no_kernel_times:
+        complain("bench", "--timeline needs the times of kernels; drop --no_kernel_times")
+        return 1
     setup_logging(verbosity=1 if given.verbose else 0)
     try:
         _run_all(given, places)
@@ -73,6 +77,8 @@ def _parse() -> argparse.Namespace:
     add("--options", default="", metavar="'--flag ...'", help="more options for each run")
     add("--no_kernel_times", action="store_true",
         help="no profiling queue: steps only, undisturbed")  # fmt: skip
+    add("--timeline", type=int, metavar="N", help="draw iteration N of each workload, "
+        "as timeline-WORKLOAD.svg in --out")  # fmt: skip
     add("--j", type=int, default=len(os.sched_getaffinity(0)), help="processes that simulate")
     add("--verbose", action="store_true", help="show what the runs print")
     return parser.parse_args()
@@ -98,9 +104,23 @@ def _run_all(given: argparse.Namespace, places: dict[str, Path]) -> None:
         work = WORKLOADS[name].limited(given.iterations)
         session = LedgerSession(device, given.precision, times_kernels=times_kernels)
         results["workloads"][name], records[name] = _run(work, place, session, given)
+        if given.timeline is not None:
+            _draw(given, name, records[name], device.label)
         # written after each: a later failure must not take the figures of an earlier one away
         _write(given.out, results, ceilings, records)
     print((given.out / "bench.md").read_text(encoding="utf-8"), end="")
+
+
+def _draw(
+    given: argparse.Namespace, name: str, records: list[IterationRecord], device: str
+) -> None:
+    if not 0 < given.timeline < len(records):
+        complain("bench", f"--timeline {given.timeline}: {name} had {len(records) - 1} iterations")
+        return
+    text = timeline(
+        records[given.timeline], f"{name}, iteration {given.timeline}, {device.split(' (')[0]}"
+    )
+    (given.out / f"timeline-{name}.svg").write_text(text, encoding="utf-8")
 
 
 def _run(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -42,6 +43,26 @@ class KernelSum:
     n_bytes: float = 0.0
 
 
+@dataclass(frozen=True)
+class Launch:
+    """One kernel on the device.
+
+    Attributes
+    ----------
+    row
+        Row of the time table it belongs to.
+    name
+        Kernel.
+    start, end
+        Seconds of the device's clock.
+    """
+
+    row: str
+    name: str
+    start: float
+    end: float
+
+
 @dataclass
 class IterationRecord:
     """One iteration, or what comes before the first.
@@ -60,6 +81,8 @@ class IterationRecord:
         Copies between host and device.
     device_bytes
         Largest amount of device memory held up to the end of the iteration.
+    timeline
+        Every launch, where kernels are timed.
     """
 
     seconds: float = 0.0
@@ -70,6 +93,7 @@ class IterationRecord:
     to_host_bytes: int = 0
     transfers: int = 0
     device_bytes: int = 0
+    timeline: list[Launch] = field(default_factory=list)
 
     @property
     def expectation_seconds(self) -> float:
@@ -77,8 +101,10 @@ class IterationRecord:
         return sum(s for row, s in self.rows.items() if row not in ("maximization", "others"))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "expectation_seconds": self.expectation_seconds}
+        """For JSON: all but the single launches."""
+        found = {**asdict(self), "expectation_seconds": self.expectation_seconds}
+        del found["timeline"]
+        return found
 
 
 class LedgerProfile(Profile):
@@ -94,13 +120,24 @@ class LedgerProfile(Profile):
         super().__init__(finish)
         self.current = IterationRecord()
         self.records: list[IterationRecord] = []
-        self._pending_work: list[tuple[str, cl.Event | None, float, float]] = []
+        self._pending_work: list[tuple[str, str, cl.Event | None, float, float]] = []
+        self._open_rows: list[str] = ["others"]
         self._began = time.perf_counter()
+
+    @contextmanager
+    def timer(self, row: str) -> Iterator[None]:
+        """See Profile; launches know their row."""
+        self._open_rows.append(row)
+        try:
+            with super().timer(row):
+                yield
+        finally:
+            self._open_rows.pop()
 
     def add_launch(self, name: str, event: cl.Event | None, flops: float, n_bytes: float) -> None:
         """Remember a launch; its device time is asked for later."""
         self.current.launches += 1
-        self._pending_work.append((name, event, flops, n_bytes))
+        self._pending_work.append((self._open_rows[-1], name, event, flops, n_bytes))
         if len(self._pending_work) >= _MAX_PENDING:
             self._collect_work()
 
@@ -128,10 +165,12 @@ class LedgerProfile(Profile):
         if not self._pending_work:
             return
         self._finish()
-        for name, event, flops, n_bytes in self._pending_work:
+        for row, name, event, flops, n_bytes in self._pending_work:
             entry = self.current.kernels.setdefault(name, KernelSum())
             if event is not None:
-                entry.seconds += 1e-9 * (event.profile.end - event.profile.start)
+                start, end = 1e-9 * event.profile.start, 1e-9 * event.profile.end
+                entry.seconds += end - start
+                self.current.timeline.append(Launch(row, name, start, end))
             entry.launches += 1
             entry.flops += flops
             entry.n_bytes += n_bytes

@@ -87,11 +87,18 @@ def kernel_table(kernels: dict[str, KernelSum], ceilings: Ceilings) -> str:
             name, f"{entry.seconds:.4f}", str(entry.launches),
             f"{1e6 * entry.seconds / entry.launches:.0f}",
             f"{gflops:.1f}" if counted else "-",
-            f"{100 * gflops / ceilings.fma_gflops:.1f}" if counted else "-",
+            f"{100 * gflops / _peak_gflops(name, ceilings):.1f}" if counted else "-",
             f"{gbs:.1f}", f"{100 * gbs / ceilings.copy_gbs:.1f}",
         ])  # fmt: skip
-    head = ["kernel", "device s", "launches", "us each", "GFLOP/s", "% of FMA", "GB/s", "% of copy"]
+    head = ["kernel", "device s", "launches", "us each", "GFLOP/s", "% of peak", "GB/s", "% of copy"]
     return format_table(head, rows)
+
+
+def _peak_gflops(kernel: str, ceilings: Ceilings) -> float:
+    """The ceiling of a kernel: multiply-adds, or three products of halves on tensor cores."""
+    if kernel.endswith("_tensor") and ceilings.tensor_gflops is not None:
+        return ceilings.tensor_gflops / 3
+    return ceilings.fma_gflops
 
 
 def page(results: dict[str, Any], ceilings: Ceilings, records: dict[str, Any]) -> str:

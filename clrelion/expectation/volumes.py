@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BackprojectionVolumes"]
 
+
 class BackprojectionVolumes:
     """Back-projection sums of all classes on the device, as (re, im, weight, 0).
 

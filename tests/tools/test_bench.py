@@ -16,8 +16,9 @@ from clrelion.device.templates import parse_signature, render
 from tests.kernels.template_parameters import BUILDS
 from tools import bench
 from tools.bench_ceilings import Ceilings, measure_ceilings
-from tools.bench_ledger import IterationRecord, KernelSum, LedgerSession
+from tools.bench_ledger import IterationRecord, KernelSum, Launch, LedgerSession
 from tools.bench_page import iteration_table, kernel_table, sum_kernels
+from tools.bench_timeline import busy_seconds, busy_share, timeline
 from tools.bench_work import work_of
 from tools.bench_workloads import WORKLOADS, find_data
 
@@ -52,6 +53,26 @@ def test_counted_kernels_exist_with_their_arguments(kernel: str, session: Device
     values: dict[str, Any] = {n: np.zeros((4, 2, 8), np.float32) for n in names}
     values |= {n: 8 for n in names if n.startswith("n_") or n == "depth"}
     assert work_of(kernel, values)[0] > 0
+
+
+def test_busy_device() -> None:
+    """Overlapping launches count once; what is not the expectation step does not count."""
+    launches = [
+        Launch("getDiff", "a", 1.0, 2.0), Launch("getDiff", "b", 1.5, 3.0),
+        Launch("store", "c", 5.0, 5.5), Launch("store", "d", 5.1, 5.2),
+        Launch("maximization", "e", 6.0, 9.0),
+    ]  # fmt: skip
+    assert busy_seconds(launches) == pytest.approx(5.5)
+    rows = {"getDiff": 2.5, "store": 2.5, "maximization": 3.0, "others": 1.0}
+    record = IterationRecord(rows=rows, timeline=launches)
+    assert busy_share(record) == pytest.approx(2.5 / 5.0)
+    assert "timeline" not in record.as_dict()
+    picture = timeline(record, "a < b")
+    assert "a &lt; b" in picture
+    assert "busy 50 %" in picture
+    assert picture.count("<title>") == len(launches)
+    with pytest.raises(ValueError, match="profiling"):
+        timeline(IterationRecord(), "nothing")
 
 
 def test_ledger(session: DeviceSession) -> None:
@@ -126,6 +147,7 @@ def test_whole_run(
     session: DeviceSession,
 ) -> None:  # fmt: skip
     arguments = f"bench --workloads betagal80 --iterations 1 --out {tmp_path} --data {tmp_path}"
+    arguments += " --timeline 1"
     device = f"{session.info.platform_index}:{session.info.device_index}"
     monkeypatch.setattr(sys, "argv", [*arguments.split(), "--device", device])
     assert bench.main() == 0
@@ -143,3 +165,5 @@ def test_whole_run(
     assert 0 < coarse["seconds"] < first["seconds"]
     assert coarse["flops"] > 1e8
     assert start["rows"]["others"] >= 0
+    picture = (tmp_path / "timeline-betagal80.svg").read_text()
+    assert picture.count("<title>") == first["launches"]

@@ -26,6 +26,8 @@
 #define DEPTH_STEP ${step}
 #define SHARE ${step // 2}
 typedef real${step // 2} real_share;
+/* a share of a matrix whose rows are multiples of it */
+#define SHARE_AT(pointer) (*(__global const real_share*)(pointer))
 
 __kernel __attribute__((reqd_work_group_size(256, 1, 1)))
 void diff2_coarse(
@@ -34,8 +36,9 @@ void diff2_coarse(
     __global real* restrict out, const int n_rows, const int depth, const int n_trans,
     const int out_stride, const int first_column)
 {
-    __local real image_tile[2][DEPTH_STEP][PITCH];
-    __local real projection_tile[2][DEPTH_STEP][PITCH];
+    /* in fours, so that the compiler knows them to be aligned: else it reads them one by one */
+    __local real4 image_tile[2][DEPTH_STEP][PITCH / 4];
+    __local real4 projection_tile[2][DEPTH_STEP][PITCH / 4];
     const int lid = get_local_id(0);
     const int m0 = get_group_id(0) * TILE;
     const int panel = get_group_id(1);
@@ -55,25 +58,26 @@ void diff2_coarse(
         #pragma unroll
         for (int b = 0; b < 8; b++) sum[a][b] = (real)0;
 
-    real_share of_images = vload${step // 2}(0, from_row);
-    real_share of_panel = vload${step // 2}(0, from_panel);
+    real_share of_images = SHARE_AT(from_row);
+    real_share of_panel = SHARE_AT(from_panel);
     for (int k0 = 0, now = 0; k0 < depth; k0 += DEPTH_STEP, now ^= 1) {
 % for k in range(step // 2):
-        image_tile[now][load_k + ${k}][load_row] = of_images.s${k};
+        ((__local real*)image_tile[now][load_k + ${k}])[load_row] = of_images.s${k};
 % endfor
-        vstore${step // 2}(of_panel, 0, &projection_tile[now][load_depth][load_column]);
+% for part in range(step // 8):
+        projection_tile[now][load_depth][load_column / 4 + ${part}] =
+            of_panel.${"s0123" if step == 8 else ("lo", "hi")[part]};
+% endfor
         barrier(CLK_LOCAL_MEM_FENCE);
         if (k0 + DEPTH_STEP < depth) {
-            of_images = vload${step // 2}(0, from_row + k0 + DEPTH_STEP);
-            of_panel = vload${step // 2}(0, from_panel + (long)(k0 + DEPTH_STEP) * TILE);
+            of_images = SHARE_AT(from_row + k0 + DEPTH_STEP);
+            of_panel = SHARE_AT(from_panel + (long)(k0 + DEPTH_STEP) * TILE);
         }
         #pragma unroll
         for (int k = 0; k < DEPTH_STEP; k++) {
             /* rows ty*4 .. +3 and 64 + ty*4 .. +3, columns likewise: no bank conflicts */
-            const real4 a0 = vload4(0, &image_tile[now][k][ty * 4]);
-            const real4 a1 = vload4(0, &image_tile[now][k][64 + ty * 4]);
-            const real4 b0 = vload4(0, &projection_tile[now][k][tx * 4]);
-            const real4 b1 = vload4(0, &projection_tile[now][k][64 + tx * 4]);
+            const real4 a0 = image_tile[now][k][ty], a1 = image_tile[now][k][16 + ty];
+            const real4 b0 = projection_tile[now][k][tx], b1 = projection_tile[now][k][16 + tx];
             const real a[8] = {a0.x, a0.y, a0.z, a0.w, a1.x, a1.y, a1.z, a1.w};
             const real b[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
             #pragma unroll
