@@ -90,7 +90,8 @@ def kernel_table(kernels: dict[str, KernelSum], ceilings: Ceilings) -> str:
             f"{100 * gflops / _peak_gflops(name, ceilings):.1f}" if counted else "-",
             f"{gbs:.1f}", f"{100 * gbs / ceilings.copy_gbs:.1f}",
         ])  # fmt: skip
-    head = ["kernel", "device s", "launches", "us each", "GFLOP/s", "% of peak", "GB/s", "% of copy"]
+    head = ["kernel", "device s", "launches", "us each", "GFLOP/s", "% of peak", "GB/s",
+            "% of copy"]  # fmt: skip
     return format_table(head, rows)
 
 
