@@ -27,9 +27,17 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "refine3d": Command(
+        "clrelion.cli.refine", "refine3d",
+        "gold-standard 3D auto-refine, with recommended defaults",
+    ),
+    "class3d": Command(
+        "clrelion.cli.refine", "class3d",
+        "3D classification, with recommended defaults",
+    ),
     "refine": Command(
         "clrelion.cli.refine", "refine",
-        "classify or auto-refine; the same program as clrelion_refine",
+        "both, with RELION's own options and defaults; the same program as clrelion_refine",
     ),
     "postprocess": Command(
         "clrelion.cli.postprocess", "postprocess",

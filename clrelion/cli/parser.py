@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clrelion.cli.arguments import CommandParser, unknown_text
+from clrelion.cli.external_job import REFINE_INPUTS, own_arguments
+from clrelion.cli.presets import Preset, without_switched_off
 from clrelion.cli.relion_flags import (
     DEVICE_FLAGS,
     IGNORED,
@@ -49,6 +51,15 @@ class ParsedCommand:
     wants_gpu: bool = False
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps the description, keeps the lines of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
 class _Remember(argparse.Action):
     """Keep a value; a repeated option counts once, with its last value."""
 
@@ -65,13 +76,15 @@ class _Remember(argparse.Action):
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 
-def build_parser(program: str) -> argparse.ArgumentParser:
+def build_parser(program: str, preset: Preset | None = None) -> argparse.ArgumentParser:
     """Make the argument parser from the table of options.
 
     Parameters
     ----------
     program
         Name to show in ``--help``.
+    preset
+        Defaults to show instead of the table's.
 
     Returns
     -------
@@ -80,7 +93,9 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     """
     parser = CommandParser(
         prog=program,
-        description=_DESCRIPTION,
+        description=_DESCRIPTION if preset is None else f"{preset.purpose} {_DESCRIPTION}",
+        epilog=None if preset is None else preset.examples,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
         usage=f"{program} --i STAR --ref MAP --o ROOT [options]",
         argument_default=argparse.SUPPRESS,
@@ -96,7 +111,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
             action=_Remember,
             nargs=0 if is_switch(name) else None,
             metavar=None if is_switch(name) else flag.hint or flag.unit or "N",
-            help=f"{flag.help} {default_text(name)}".strip().replace("%", "%%"),
+            help=f"{flag.help} {_default_text(name, preset)}".strip().replace("%", "%%"),
         )
     spellings = parser.add_argument_group("RELION's ways to choose a device (see --device)")
     for name, text in DEVICE_FLAGS.items():
@@ -110,6 +125,9 @@ def build_parser(program: str) -> argparse.ArgumentParser:
             metavar=None if nargs == 0 else "IDS" if name == "gpu" else "N",
             help=text,
         )
+    external = parser.add_argument_group("As RELION's External job calls them")
+    for name, own in REFINE_INPUTS.items():
+        external.add_argument(f"--{name}", metavar="FILE", help=f"same as --{own}")
     accepted = parser.add_argument_group("Accepted for RELION's sake, without effect")
     for name, ignored in IGNORED.items():
         accepted.add_argument(
@@ -143,7 +161,23 @@ def default_text(field_name: str) -> str:
     return f"[{default:g}{unit}]" if isinstance(default, float) else f"[{default}{unit}]"
 
 
-def parse_refine(arguments: Sequence[str], program: str = "clrelion_refine") -> ParsedCommand:
+def _default_text(field_name: str, preset: Preset | None) -> str:
+    """Return what `default_text` does, with the defaults of a preset."""
+    if preset is None or field_name not in preset.values:
+        return default_text(field_name)
+    if field_name in preset.kind:
+        return "[always on]"
+    value = preset.values[field_name]
+    flag = flags()[field_name]
+    if value is True:
+        return f"[on; --no_{flag.name} switches it off]"
+    unit = f" {flag.unit}" if flag.unit else ""
+    return f"[{value:g}{unit}]" if isinstance(value, float) else f"[{value}{unit}]"
+
+
+def parse_refine(
+    arguments: Sequence[str], program: str = "clrelion_refine", preset: Preset | None = None
+) -> ParsedCommand:
     """Parse the arguments of a refinement.
 
     Parameters
@@ -152,6 +186,8 @@ def parse_refine(arguments: Sequence[str], program: str = "clrelion_refine") -> 
         The arguments, without the program's name.
     program
         Name to show in ``--help``.
+    preset
+        Values of options that are not given.
 
     Returns
     -------
@@ -165,15 +201,17 @@ def parse_refine(arguments: Sequence[str], program: str = "clrelion_refine") -> 
         wrong value, or a contradiction.
     """
     notices: list[str] = []
-    kept = list(_without_refused(arguments, notices))
-    parser = build_parser(program)
+    own, preset_values = without_switched_off(arguments, preset)
+    kept = list(_without_refused(own_arguments(own, REFINE_INPUTS, "run"), notices))
+    parser = build_parser(program, preset)
     namespace, unknown = parser.parse_known_args(kept, argparse.Namespace(repeated=set()))
     if unknown:
         known = [flag.name for flag in flags().values()] + [*DEVICE_FLAGS, *IGNORED, *REFUSED]
+        known += [] if preset is None else preset.switches()
         raise OptionsError(unknown_text(unknown[0], known))
     given = vars(namespace)
     notices += [f"{name} is given twice: the last one counts" for name in sorted(given["repeated"])]
-    values = {name: value for name, value in given.items() if name in flags()}
+    values = preset_values | {name: value for name, value in given.items() if name in flags()}
     device = _device_from_relion_flags(given)
     if device is not None and "device" not in values:
         values["device"] = device

@@ -3,12 +3,15 @@
 import argparse
 import logging
 import shlex
+import sys
 from collections.abc import Sequence
 
 from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
+from clrelion.cli.external_job import POSTPROCESS_INPUTS, own_arguments
 from clrelion.cli.jobs import run_job
 from clrelion.errors import ClrelionError, OptionsError
+from clrelion.fourier.transforms import set_workers
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,9 @@ def postprocess(arguments: Sequence[str], program: str = "clrelion postprocess")
         0, or 1 with one line on standard error.
     """
     try:
-        given = _parser(program).parse(arguments)
+        given = _parser(program).parse(
+            own_arguments(arguments, POSTPROCESS_INPUTS, "postprocess")
+        )
         if given.auto_mask and given.mask:
             raise OptionsError("--auto_mask and --mask: give one of the two")
         if given.auto_bfac and given.adhoc_bfac:
@@ -57,8 +62,14 @@ def postprocess(arguments: Sequence[str], program: str = "clrelion postprocess")
         complain(program, str(error))
         return 1
     setup_logging(given.verb)
+    set_workers(given.j)
     command_line = shlex.join([program, *arguments])
     return run_job(program, given.o, given.pipeline_control, lambda: _run(given, command_line))
+
+
+def main() -> int:
+    """Run ``clrelion_postprocess`` with this process's arguments."""
+    return postprocess(sys.argv[1:], program="clrelion_postprocess")
 
 
 def _run(given: argparse.Namespace, command_line: str) -> list[tuple[str, str]]:
@@ -141,6 +152,7 @@ def _parser(program: str) -> CommandParser:
     _add_sharpening_options(parser)
     others = parser.add_argument_group("others").add_argument
     others("--random_seed", type=int, default=0, metavar="N", help="of the random phases [0]")
+    others("--j", type=int, default=None, metavar="N", help="threads [all cores]")
     others("--verb", type=int, default=1, metavar="N", help="0: warnings only, 1: normal [1]")
     others("--pipeline_control", metavar="DIR", help="folder of RELION's marker files")
     return parser

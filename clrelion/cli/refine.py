@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from clrelion.cli.console import complain, setup_logging
 from clrelion.cli.jobs import FAILURE, SUCCESS, run_job
 from clrelion.cli.parser import parse_refine
+from clrelion.cli.presets import CLASS3D, REFINE3D, Preset
 from clrelion.cli.progress import Progress
 from clrelion.errors import ClrelionError, OptionsError
 from clrelion.options import RefineOptions
@@ -21,7 +22,29 @@ def main() -> int:
     return refine(sys.argv[1:], program="clrelion_refine")
 
 
-def refine(arguments: Sequence[str], program: str = "clrelion refine") -> int:
+def refine3d_main() -> int:
+    """Run ``clrelion_refine3d`` with this process's arguments."""
+    return refine3d(sys.argv[1:], program="clrelion_refine3d")
+
+
+def class3d_main() -> int:
+    """Run ``clrelion_class3d`` with this process's arguments."""
+    return class3d(sys.argv[1:], program="clrelion_class3d")
+
+
+def refine3d(arguments: Sequence[str], program: str = "clrelion refine3d") -> int:
+    """Run one auto-refine with recommended defaults; see `refine`."""
+    return refine(arguments, program, REFINE3D)
+
+
+def class3d(arguments: Sequence[str], program: str = "clrelion class3d") -> int:
+    """Run one classification with recommended defaults; see `refine`."""
+    return refine(arguments, program, CLASS3D)
+
+
+def refine(
+    arguments: Sequence[str], program: str = "clrelion refine", preset: Preset | None = None
+) -> int:
     """Run one classification or auto-refine.
 
     Parameters
@@ -30,6 +53,8 @@ def refine(arguments: Sequence[str], program: str = "clrelion refine") -> int:
         RELION's grammar, without the program's name.
     program
         Name for messages and for the head of the optimiser file.
+    preset
+        Defaults of a kind of job.
 
     Returns
     -------
@@ -37,7 +62,7 @@ def refine(arguments: Sequence[str], program: str = "clrelion refine") -> int:
         0 success; 1 failure, with one line on standard error; 2 aborted.
     """
     try:
-        command = parse_refine(arguments, program)
+        command = parse_refine(arguments, program, preset)
     except OptionsError as error:
         complain(program, str(error))
         return FAILURE

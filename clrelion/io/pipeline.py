@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from clrelion.errors import AbortRequested
 from clrelion.io.star_writer import StarTable, write_star
 
@@ -12,6 +14,26 @@ _SUCCESS = "RELION_JOB_EXIT_SUCCESS"
 _FAILURE = "RELION_JOB_EXIT_FAILURE"
 _ABORTED = "RELION_JOB_EXIT_ABORTED"
 _OUTPUT_NODES = "RELION_OUTPUT_NODES.star"
+
+
+_NODE_NUMBERS = (
+    # (words that the label has, number): the first that fits
+    (("DensityMap", "halfmap"), 10),
+    (("DensityMap", "postprocess"), 11),
+    (("DensityMap",), 6),
+    (("Mask3D",), 7),
+    (("ParticleGroupMetadata",), 3),
+    (("OptimiserData",), 9),
+    (("ProcessData", "postprocess"), 14),
+)
+_UNKNOWN_NODE = 99
+
+
+def node_number(label: str) -> int:
+    """Number that RELION 3.1 has for a type of node, e.g. 6 for a 3D reference."""
+    words = label.split(".")
+    fitting = (number for needed, number in _NODE_NUMBERS if set(needed) <= set(words))
+    return next(fitting, _UNKNOWN_NODE)
 
 
 class PipelineControl:
@@ -71,15 +93,20 @@ class PipelineControl:
         Parameters
         ----------
         nodes
-            File and type label, such as ``DensityMap.mrc.relion.class3d``.
+            File and type label, such as ``DensityMap.mrc.relion.class3d``. RELION reads labels
+            since 4.0; the numbers of 3.1 are written beside them.
         """
         pairs = list(nodes)
         if self._directory is None or not pairs:
             return
-        files, types = (list(column) for column in zip(*pairs, strict=True))
+        files, labels = (list(column) for column in zip(*pairs, strict=True))
         table = StarTable(
             "output_nodes",
-            {"rlnPipeLineNodeName": files, "rlnPipeLineNodeTypeLabel": types},
+            {
+                "rlnPipeLineNodeName": files,
+                "rlnPipeLineNodeTypeLabel": labels,
+                "rlnPipeLineNodeType": np.array([node_number(label) for label in labels]),
+            },
         )
         write_star(self._directory / _OUTPUT_NODES, [table])
 

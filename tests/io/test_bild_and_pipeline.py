@@ -7,7 +7,7 @@ import pytest
 
 from clrelion.errors import AbortRequested
 from clrelion.io.bild import write_angular_distribution
-from clrelion.io.pipeline import PipelineControl
+from clrelion.io.pipeline import PipelineControl, node_number
 from clrelion.io.star import read_star
 
 
@@ -64,6 +64,29 @@ def test_output_nodes(tmp_path: Path) -> None:
     assert block.columns == {
         "rlnPipeLineNodeName": ["run_it001_class001.mrc"],
         "rlnPipeLineNodeTypeLabel": ["DensityMap.mrc.relion.class3d"],
+        "rlnPipeLineNodeType": ["6"],
+    }
+
+
+def test_numbers_of_nodes() -> None:
+    """The numbers that RELION 3.1.3's pipeliner writes for the outputs of its own jobs."""
+    assert {
+        label: node_number(label)
+        for label in (
+            "DensityMap.mrc.relion.refine3d",
+            "DensityMap.mrc.relion.halfmap.refine3d",
+            "ParticleGroupMetadata.star.relion.class3d",
+            "DensityMap.mrc.relion.postprocess",
+            "DensityMap.mrc.relion.postprocess.masked",
+            "ProcessData.star.relion.postprocess",
+        )
+    } == {
+        "DensityMap.mrc.relion.refine3d": 6,
+        "DensityMap.mrc.relion.halfmap.refine3d": 10,
+        "ParticleGroupMetadata.star.relion.class3d": 3,
+        "DensityMap.mrc.relion.postprocess": 11,
+        "DensityMap.mrc.relion.postprocess.masked": 11,
+        "ProcessData.star.relion.postprocess": 14,
     }
 
 
