@@ -6,6 +6,7 @@ the shells that tell orientations apart.  Specification E C.3, F.3; M 5.6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ _LARGEST_ROTATION_STEP = 5.0
 _LARGEST_SHIFT_STEP = 2.0
 _RAND_MAX = 2**31 - 1
 _WORK_GROUP = 128
+_MOST_ERRORS = 16
+"""Errors of a particle in a launch; most particles are told after fewer."""
+_LAUNCH_BYTES = 64 * 10**6
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,18 @@ def _draw(seed: int) -> float:
     return float(c_library_random(seed, 1)[0]) / _RAND_MAX
 
 
-def _increment(
-    error: NDArray[np.float64], steps: tuple[tuple[float, float], ...], largest: float
+def _trial_errors(
+    steps: tuple[tuple[float, float], ...], largest_step: float, largest: float
 ) -> NDArray[np.float64]:
-    """Next increment of errors, by their present size."""
-    # literal comparison: as in RELION 0.1 is added once more at 0.9999999999999999
-    conditions = [error < limit for limit, _ in steps]
-    return np.select(conditions, [np.full(error.shape, step) for _, step in steps], largest)
+    """Errors to try one after the other, the same for all particles."""
+    errors: list[float] = []
+    error = 0.0
+    while True:
+        # literal comparison: as in RELION 0.1 is added once more at 0.9999999999999999
+        error += next((step for limit, step in steps if error < limit), largest_step)
+        if error > largest:
+            return np.array([*errors, error])
+        errors.append(error)
 
 
 class _Trials:
@@ -162,39 +171,74 @@ class _Trials:
             scoring.pixel_xy,
         )
 
-    def _turned(self, active: NDArray[np.int64], error: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Angles of the particles ``active`` with one of them off by ``error``, degrees."""
+    def _turned(
+        self, particles: NDArray[np.int64], error_deg: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Angles of particles with one of them off by ``error_deg``, degrees."""
         which = np.select([self._draws < 0.3333, self._draws < 0.6667], [0, 1], 2)
-        angles = self._angles[active].copy()
-        angles[np.arange(len(active)), which[active]] += error[active]
+        angles = self._angles[particles].copy()
+        angles[np.arange(len(particles)), which[particles]] += error_deg
         return np.asarray(angles)
+
+    def _smallest_telling(
+        self,
+        errors: NDArray[np.float64],
+        differences: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.floating]],
+        bytes_each: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Find the first error of each particle whose difference tells it from the right pose.
+
+        Several errors of all particles that are left go into one launch.
+
+        Parameters
+        ----------
+        errors
+            To be tried in this order; the last one stands for "none of them".
+        differences
+            Signal-to-noise ratios of particles (n,) with errors (n,).
+        bytes_each
+            Device memory of one comparison.
+        """
+        found = np.full(len(self._draws), errors[-1])
+        is_told = np.zeros(len(self._draws), dtype=np.bool_)
+        active = np.arange(len(found))
+        first = 0
+        while len(active) and first < len(errors) - 1:
+            n = max(1, min(_MOST_ERRORS, _LAUNCH_BYTES // (len(active) * bytes_each)))
+            tried = errors[first : min(first + n, len(errors) - 1)]
+            snr = differences(np.repeat(active, len(tried)), np.tile(tried, len(active)))
+            tells = snr.reshape(len(active), len(tried)) > _SNR_GOAL
+            told = tells.any(axis=1)
+            found[active[told]] = tried[np.argmax(tells[told], axis=1)]
+            is_told[active[told]] = True
+            active = active[~told]
+            first += len(tried)
+        return found, is_told
 
     def rotation_errors(self, k: int, histogram: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smallest telling rotation of each particle, degrees; adds to the shells' histogram."""
         session = self._session
         start = self._slices(k, self._angles)
-        error = np.zeros(len(self._draws))
-        is_told = np.zeros(len(self._draws), dtype=np.bool_)
-        active = np.arange(len(error))
-        while len(active):
-            error[active] += _increment(error[active], _ROTATION_STEPS, _LARGEST_ROTATION_STEP)
-            active = active[error[active] <= _MAX_ROTATION_DEG]
-            if not len(active):
-                break
-            snr = session.empty(len(active), session.real)
+
+        def differences(
+            particles: NDArray[np.int64], error_deg: NDArray[np.float64]
+        ) -> NDArray[np.floating]:
+            snr = session.empty(len(particles), session.real)
             session.kernel("expectation/slice_differences", wg=self._wg)(
-                (len(active) * self._wg,),
+                (len(particles) * self._wg,),
                 (self._wg,),
                 start,
-                self._slices(k, self._turned(active, error)),
+                self._slices(k, self._turned(particles, error_deg)),
                 self._weight_d,
-                session.to_device(active, np.int32),
+                session.to_device(particles, np.int32),
                 self._setup.fine.pixels.n_padded,
                 snr,
             )
-            told = session.to_host(snr) > _SNR_GOAL
-            is_told[active[told]] = True
-            active = active[~told]
+            return session.to_host(snr)
+
+        errors = _trial_errors(_ROTATION_STEPS, _LARGEST_ROTATION_STEP, _MAX_ROTATION_DEG)
+        slice_bytes = start.nbytes // len(self._draws)
+        error, is_told = self._smallest_telling(errors, differences, slice_bytes)
         self._add_shells(k, start, np.flatnonzero(is_told), error, histogram)
         return error
 
@@ -211,7 +255,7 @@ class _Trials:
             return
         pixels, n = self._setup.fine.pixels, self._weight.shape[1]
         before = np.asarray(self._session.to_host(start), dtype=np.float64)[told, :, :n]
-        after = self._session.to_host(self._slices(k, self._turned(told, error)))[:, :, :n]
+        after = self._session.to_host(self._slices(k, self._turned(told, error[told])))[:, :, :n]
         terms = ((before - after) ** 2).sum(axis=1) * self._weight[told]
         shell = round_half_away(pixels.shell[:n] / self._setup.geometry.remap)
         histogram += np.bincount(
@@ -224,24 +268,24 @@ class _Trials:
         slices = self._slices(k, self._angles)
         box = self._setup.geometry.optics.box_px
         direction = np.where(self._draws[:, None] < 0.5, [1.0, 0.0], [0.0, 1.0])
-        error = np.zeros(len(self._draws))
-        active = np.arange(len(error))
-        while len(active):
-            error[active] += _increment(error[active], _SHIFT_STEPS, _LARGEST_SHIFT_STEP)
-            active = active[error[active] <= _MAX_SHIFT_PX]
-            if not len(active):
-                break
-            snr = session.empty(len(active), session.real)
+
+        def differences(
+            particles: NDArray[np.int64], error_px: NDArray[np.float64]
+        ) -> NDArray[np.floating]:
+            snr = session.empty(len(particles), session.real)
             session.kernel("expectation/shift_differences", wg=self._wg)(
-                (len(active) * self._wg,),
+                (len(particles) * self._wg,),
                 (self._wg,),
                 slices,
                 self._weight_d,
                 self._kxy_d,
-                session.to_device(active, np.int32),
-                session.to_device(direction[active] * error[active, None] / box, session.real),
+                session.to_device(particles, np.int32),
+                session.to_device(direction[particles] * error_px[:, None] / box, session.real),
                 self._setup.fine.pixels.n_padded,
                 snr,
             )
-            active = active[session.to_host(snr) <= _SNR_GOAL]
-        return error
+            return session.to_host(snr)
+
+        errors = _trial_errors(_SHIFT_STEPS, _LARGEST_SHIFT_STEP, _MAX_SHIFT_PX)
+        n_bytes = 2 * np.dtype(session.real).itemsize
+        return self._smallest_telling(errors, differences, n_bytes)[0]
