@@ -44,5 +44,9 @@ class ContinueError(ClrelionError, ValueError):
     """A run cannot be continued from the given optimiser file."""
 
 
+class PeerFailed(ClrelionError):  # noqa: N818  (the failure is another rank's)
+    """Another rank cannot go on, and has said why."""
+
+
 class AbortRequested(ClrelionError):  # noqa: N818  (a request, not an error)
     """The user asked a running job to stop (RELION_JOB_ABORT_NOW)."""

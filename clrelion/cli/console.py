@@ -26,17 +26,22 @@ class _LineHandler(logging.Handler):
             self.handleError(record)
 
 
-def setup_logging(verbosity: int) -> None:
-    """Send the package's log lines to the console.
+def setup_logging(verbosity: int, rank: int = 0) -> None:
+    """Send the package's log lines to the console; of other ranks than 0, warnings only.
 
     Parameters
     ----------
     verbosity
         0: warnings, 1: progress and results, 2: everything (``--verb``).
+    rank
+        Of this process.
     """
     logger = logging.getLogger("clrelion")
-    logger.setLevel(_LEVELS[verbosity])
-    logger.handlers = [_LineHandler()]
+    logger.setLevel(_LEVELS[verbosity] if rank == 0 else logging.WARNING)
+    handler = _LineHandler()
+    if rank > 0:
+        handler.setFormatter(logging.Formatter(f"rank {rank}: %(message)s"))
+    logger.handlers = [handler]
     logger.propagate = False
     logging.captureWarnings(True)
     warnings_logger = logging.getLogger("py.warnings")

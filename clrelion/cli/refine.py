@@ -11,8 +11,12 @@ from clrelion.cli.parser import parse_refine
 from clrelion.cli.presets import CLASS3D, REFINE3D, Preset
 from clrelion.cli.progress import Progress
 from clrelion.errors import ClrelionError, OptionsError
+from clrelion.io.pipeline import PipelineControl
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.launch import join_ranks, launched_rank
+from clrelion.parallel.placement import share_cores
+from clrelion.parallel.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -61,18 +65,20 @@ def refine(
     int
         0 success; 1 failure, with one line on standard error; 2 aborted.
     """
+    rank = launched_rank()
     try:
         command = parse_refine(arguments, program, preset)
     except OptionsError as error:
-        complain(program, str(error))
+        if rank == 0:
+            complain(program, str(error))
         return FAILURE
     options = command.options
-    setup_logging(options.verbosity)
-    for notice in command.notices:
+    setup_logging(options.verbosity, rank)
+    for notice in command.notices if rank == 0 else ():
         logger.warning("%s", notice)
     if options.print_symmetry_ops:
         return _print_symmetry(options, program)
-    if command.wants_gpu:
+    if command.wants_gpu and rank == 0:
         _say_if_there_is_no_gpu()
     return _run(options, shlex.join([program, *arguments]), program)
 
@@ -89,23 +95,37 @@ def _say_if_there_is_no_gpu() -> None:
 
 
 def _run(options: RefineOptions, command_line: str, program: str) -> int:
+    """Run as one of the ranks that were started."""
+    try:
+        comm = join_ranks()
+    except ClrelionError as error:
+        if launched_rank() == 0:
+            complain(program, str(error))
+        return FAILURE
+
     def work() -> list[tuple[str, str]]:
+        share_cores(options.device, comm)
         # Imported here so that --help and mistakes do not wait for OpenCL.
         from clrelion.refinement.run import run_refinement
 
-        summary = run_refinement(options, command_line, progress=Progress)
-        if not options.dry_run and not options.skip_maximize:
+        summary = run_refinement(options, command_line, progress=Progress, comm=comm)
+        if comm.is_first and not options.dry_run and not options.skip_maximize:
             _report(summary.output_root)
         return []  # the run has written its output nodes
 
-    root = "" if options.dry_run else options.output_root
-    return run_job(
+    markers = PipelineControl(options.pipeline_control)
+    watch = Watch(comm, options.stall_timeout_seconds, markers.mark_failure, program)
+    code = run_job(
         program,
-        root,
+        "" if options.dry_run else options.output_root,
         options.pipeline_control,
         work,
         "interrupted; the iterations written so far can be continued",
+        comm,
+        watch.fail,
     )
+    watch.close()
+    return code
 
 
 def _report(root: str) -> None:

@@ -202,7 +202,10 @@ def rank_devices(devices: Sequence[DeviceInfo]) -> list[DeviceInfo]:
 
 
 def choose_device(
-    spec: str, *, check: Callable[[DeviceInfo], str | None] | None = None
+    spec: str,
+    index: int = 0,
+    *,
+    check: Callable[[DeviceInfo], str | None] | None = None,
 ) -> DeviceInfo:
     """Choose one device.
 
@@ -213,6 +216,9 @@ def choose_device(
         RELION's numbering), ``PLATFORM:INDEX`` with the platform's number or part of its name
         (``0:1``, ``NVIDIA:0``), ``uuid:...`` (beginning of a UUID), or part of a device's or
         platform's name. Case does not matter. Several, separated by commas: the first.
+    index : int
+        How many others on this machine have taken the same ``spec``: of several devices of one
+        kind each gets its own, and the first again if there are not enough.
     check : callable, optional
         Returns what is wrong with a device, or None. Default: a kernel is built and run. Devices
         that fail are left out with a warning if there is another one to take.
@@ -222,23 +228,12 @@ def choose_device(
     DeviceError
         No OpenCL, no device matches, or none that matches works.
     """
-    first = spec.split(",")[0].strip()
-    return _first_working(spec, matching_devices(first, list_devices()), check)
-
-
-def choose_devices(
-    spec: str, *, check: Callable[[DeviceInfo], str | None] | None = None
-) -> list[DeviceInfo]:
-    """Choose one device for each comma-separated part of ``spec`` (one a local rank).
-
-    Raises
-    ------
-    DeviceError
-        As :func:`choose_device`.
-    """
-    devices = list_devices()
-    parts = [part.strip() for part in spec.split(",") if part.strip()]
-    return [_first_working(part, matching_devices(part, devices), check) for part in parts]
+    candidates = matching_devices(spec.split(",")[0].strip(), list_devices())
+    alike = [d for d in candidates if d.kind == candidates[0].kind]
+    if index > 0 and candidates[0].kind != "cpu":  # every runtime drives the same cores
+        first = index % len(alike)
+        candidates = [*alike[first:], *alike[:first], *candidates[len(alike) :]]
+    return _first_working(spec, candidates, check)
 
 
 def matching_devices(spec: str, devices: Sequence[DeviceInfo]) -> list[DeviceInfo]:

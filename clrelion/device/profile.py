@@ -41,6 +41,11 @@ class Profile:
         kernels and nobody else's.
     kernel_events : bool
         Also sum the device's own time per kernel (needs a profiling queue).
+
+    Attributes
+    ----------
+    on_step : callable
+        Called with the name of a row at the beginning of each of its timers.
     """
 
     def __init__(self, finish: Callable[[], None], kernel_events: bool = False) -> None:
@@ -51,6 +56,7 @@ class Profile:
         self._pending: list[tuple[str, cl.Event]] = []
         self._stack: list[list[float]] = []
         self._start = time.perf_counter()
+        self.on_step: Callable[[str], None] = lambda _: None
 
     @contextmanager
     def timer(self, row: str) -> Iterator[None]:
@@ -58,6 +64,7 @@ class Profile:
 
         The device queue is finished at both ends.
         """
+        self.on_step(row)
         self._finish()
         start = time.perf_counter()
         nested = [0.0]

@@ -17,11 +17,22 @@ from clrelion.expectation.store import StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
 
-__all__ = ["Accumulator"]
+__all__ = ["Accumulator", "empty_sums"]
 
 _log = logging.getLogger(__name__)
 
 _SUSPICIOUS_NORM = 10.0
+
+
+def empty_sums(settings: ExpectationSettings) -> ParameterSums:
+    """Sums over no particle, of the sizes of a half-set's model."""
+    return ParameterSums.zeros(
+        settings.n_classes,
+        settings.pdf_direction.shape[1],
+        len(settings.geometry),
+        len(settings.scale_correction),
+        settings.ori_size,
+    )
 
 
 class Accumulator:
@@ -41,13 +52,7 @@ class Accumulator:
         self._settings = settings
         self._table = table
         self._results = results
-        self.sums = ParameterSums.zeros(
-            settings.n_classes,
-            settings.pdf_direction.shape[1],
-            len(settings.geometry),
-            len(settings.scale_correction),
-            settings.ori_size,
-        )
+        self.sums = empty_sums(settings)
         self.skipped: dict[int, str] = {}
 
     def skip(self, particle: int, reason: str) -> None:

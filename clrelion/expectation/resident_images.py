@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 _SHARE = 0.25
 """Part of the budget that images may take."""
 
+_ROOM_FOR_MORE = 1.25
+"""Room for images relative to those of the share as it is at first."""
+
 
 @dataclass(frozen=True)
 class ResidentSlice:
@@ -47,7 +50,7 @@ class ResidentSlice:
 
 
 class ResidentImages:
-    """All images of a run on the device, filled as they are read for the first time.
+    """Images of this rank's share on the device, filled as they are read for the first time.
 
     Parameters
     ----------
@@ -57,6 +60,8 @@ class ResidentImages:
         Particles.
     budget
         Memory that the run may use.
+    own
+        int64; particles of this rank's share.
 
     Attributes
     ----------
@@ -64,12 +69,22 @@ class ResidentImages:
         Images are held.
     """
 
-    def __init__(self, session: DeviceSession, table: ParticleTable, budget: MemoryBudget) -> None:
+    def __init__(
+        self,
+        session: DeviceSession,
+        table: ParticleTable,
+        budget: MemoryBudget,
+        own: NDArray[np.int64],
+    ) -> None:
         self._session = session
         self._table = table
         self._places = np.full(table.n, -1, dtype=np.int32)
         self._stacks: dict[int, Array] = {}
-        counts = np.bincount(table.optics_group, minlength=len(table.optics))
+        n_groups = len(table.optics)
+        counts = np.bincount(table.optics_group[own], minlength=n_groups)
+        everybody = np.bincount(table.optics_group, minlength=n_groups)
+        # shares move a little with the speeds of the devices
+        counts = np.minimum(everybody, np.ceil(_ROOM_FOR_MORE * counts).astype(np.int64))
         self._shapes = [
             (int(n), o.box_px, o.box_px) for n, o in zip(counts, table.optics, strict=True)
         ]
@@ -80,7 +95,11 @@ class ResidentImages:
             and max(sizes, default=0) <= budget.largest_allocation_bytes
         )
         self._n_bytes = sum(sizes)
-        self._n_held = np.zeros(len(table.optics), dtype=np.int64)
+        self._free: dict[int, NDArray[np.int32]] = {}
+
+    def is_filling(self, group: int) -> bool:
+        """Tell whether no image of an optics group has been read yet."""
+        return self.is_on and group not in self._stacks
 
     def find(self, ids: NDArray[np.int64]) -> ResidentSlice | None:
         """Give the images of particles of one optics group, or None if any is not held."""
@@ -90,29 +109,54 @@ class ResidentImages:
         return ResidentSlice(self._stacks[group], self._places[ids])
 
     def keep(self, ids: NDArray[np.int64], images: NDArray[np.float32]) -> None:
-        """Hold images of particles of one optics group that have just been read."""
-        fresh = self._places[ids] < 0
-        if not self.is_on or not fresh.any():
+        """Hold images of particles of one optics group that have just been read, if there is room.
+
+        Parameters
+        ----------
+        images
+            float32, (n, box, box).
+        """
+        fresh = np.flatnonzero(self._places[ids] < 0)
+        if not self.is_on or not len(fresh):
             return
         group = int(self._table.optics_group[ids[0]])
         try:
             if group not in self._stacks:
-                if not self._stacks:
-                    size = format_bytes(self._n_bytes)
-                    _log.info("Particle images stay on the device: %s", size)
-                self._stacks[group] = self._session.empty(self._shapes[group], np.float32)
-            first = int(self._n_held[group])
-            self._session.write_rows(self._stacks[group], first, images[fresh])
+                self._make_stack(group)
+            places = self._free[group][: len(fresh)]
+            fresh = fresh[: len(places)]
+            # places in a row are written at once
+            for run in np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1):
+                if len(run):
+                    rows = images[fresh[run]]
+                    self._session.write_rows(self._stacks[group], int(places[run[0]]), rows)
         except DeviceMemoryError:
             self.release()
             return
-        n = int(fresh.sum())
-        self._places[ids[fresh]] = np.arange(first, first + n, dtype=np.int32)
-        self._n_held[group] += n
+        self._places[ids[fresh]] = places
+        self._free[group] = self._free[group][len(places) :]
+
+    def _make_stack(self, group: int) -> None:
+        shape = self._shapes[group]
+        if not self._stacks:
+            _log.info("Particle images stay on the device: %s", format_bytes(self._n_bytes))
+        self._stacks[group] = self._session.empty(shape, np.float32)
+        self._free[group] = np.arange(shape[0], dtype=np.int32)
+
+    def retain(self, own: NDArray[np.int64]) -> None:
+        """Make room: particles that are not of this rank's share any more are held no longer."""
+        is_own = np.zeros(len(self._places), dtype=np.bool_)
+        is_own[own] = True
+        gone = np.flatnonzero((self._places >= 0) & ~is_own)
+        for group in self._free:
+            freed = gone[self._table.optics_group[gone] == group]
+            self._free[group] = np.sort(np.append(self._free[group], self._places[freed]))
+        self._places[gone] = -1
 
     def release(self) -> None:
         """Hold nothing from now on."""
         _log.info("Particle images do not stay on the device: the memory is needed")
         self.is_on = False
         self._stacks.clear()
+        self._free.clear()
         self._places[:] = -1

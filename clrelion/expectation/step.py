@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,13 +24,14 @@ from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.plan import step_size
 from clrelion.expectation.projections import Projector
-from clrelion.expectation.resident_images import ResidentImages
+from clrelion.expectation.resident_images import ResidentImages, ResidentSlice
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
-from clrelion.particles.loader import BatchLoader, ParticleImages, PrereadImages
+from clrelion.parallel.sharing import ShareClaims
+from clrelion.particles.loader import HostBatch, ParticleImages, PrereadImages, ReadAhead
 from clrelion.planning.limits import DeviceLimits
 from clrelion.planning.step import StepPlan, plan_step
 from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volumes
@@ -45,6 +47,15 @@ _LARGEST_SCALE = 10000.0
 _READ_AHEAD_BATCHES = 4
 _TYPICAL_ITERATIONS = 20
 """How often the images are transformed in a run, for the choice of the FFT library."""
+
+
+@dataclass(frozen=True)
+class _Claimed:
+    """Particles to work on next, on the device already or being read."""
+
+    ids: NDArray[np.int64]
+    resident: ResidentSlice | None
+    read: Future[HostBatch] | None
 
 
 class ExpectationStep:
@@ -96,16 +107,16 @@ class ExpectationStep:
 
     def run(
         self,
-        order: NDArray[np.int64],
+        claims: ShareClaims,
         results: ParticleResults,
         progress: Callable[[int], None] = lambda _: None,
     ) -> ExpectationResult:
-        """Process the particles.
+        """Process the particles that can be claimed.
 
         Parameters
         ----------
-        order
-            int64; rows of the table in processing order, optics groups contiguous.
+        claims
+            Where the particles come from, batch by batch.
         results
             Filled in for these particles.
         progress
@@ -113,8 +124,6 @@ class ExpectationStep:
 
         Raises
         ------
-        NumericalError
-            No particle at all had a finite weight.
         DeviceMemoryError
             Not even one particle fits on the device.
         """
@@ -127,22 +136,16 @@ class ExpectationStep:
             volumes = BackprojectionVolumes(session, settings, self._placement)
         accumulator = Accumulator(settings, self._table, results)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        groups = self._table.optics_group[order]
-        for group in dict.fromkeys(groups.tolist()):
-            members = order[groups == group]
+        while (group := claims.next_group()) is not None:
+            n = claims.expected(group)
             setup = OpticsSetup(
-                session, settings, group, projector, padding, _TYPICAL_ITERATIONS * len(members)
+                session, settings, group, projector, padding, _TYPICAL_ITERATIONS * n
             )
-            plan = self._plan(setup, len(members))
+            plan = self._plan(setup, n)
             work = BatchWork(
                 session, settings, self._table, setup, plan, projector, tables, volumes, accumulator
             )
-            self._process_group(work, members, plan.batch.batch_size, progress)
-        if len(order) and not results.is_done[order].any():
-            raise NumericalError(
-                f"{self._table.star_path}: no particle has a finite weight; check the images, the "
-                "reference and its grey scale"
-            )
+            self._process_group(work, claims, group, plan.batch.batch_size, progress)
         with session.profile.timer("store"):
             stays = settings.references_are_on_device
             backprojections = volumes.on_device() if stays else volumes.to_host()
@@ -151,30 +154,39 @@ class ExpectationStep:
     def _process_group(
         self,
         work: BatchWork,
-        members: NDArray[np.int64],
+        claims: ShareClaims,
+        group: int,
         batch_size: int,
         progress: Callable[[int], None],
     ) -> None:
-        """Process the particles of one optics group, from the device or from the files."""
+        """Process particles of one optics group, from the device or from the files."""
         resident = None if self._reconstruct_images is not None else self._resident
-        if resident is not None and resident.find(members) is not None:
-            for start in range(0, len(members), batch_size):
-                ids = members[start : start + batch_size]
-                images = resident.find(ids)
-                assert images is not None
-                work.process_resident(ids, images)
-                progress(len(ids))
-            return
-        if resident is not None and resident.is_on:
+        if resident is not None and resident.is_filling(group):
             # several batches, so that reading goes on while the device works
-            batch_size = min(batch_size, max(1, -(-len(members) // _READ_AHEAD_BATCHES)))
-        for batch in BatchLoader(
-            self._table, members, batch_size, self._images, self._reconstruct_images
-        ):
-            if resident is not None:
-                resident.keep(batch.ids, batch.images)
-            work.process(batch)
-            progress(len(batch.ids) + len(batch.bad_ids))
+            batch_size = min(batch_size, max(1, -(-claims.expected(group) // _READ_AHEAD_BATCHES)))
+        with ReadAhead(self._table, self._images, self._reconstruct_images) as ahead:
+
+            def claim() -> _Claimed | None:
+                ids = claims.claim(group, batch_size)
+                if not len(ids):
+                    return None
+                found = None if resident is None else resident.find(ids)
+                return _Claimed(ids, found, None if found is not None else ahead.read(ids))
+
+            current = claim()
+            while current is not None:
+                # what is on the device already needs no time to be read
+                following = claim() if current.read is not None else None
+                if current.read is None:
+                    assert current.resident is not None
+                    work.process_resident(current.ids, current.resident)
+                else:
+                    batch = current.read.result()
+                    if resident is not None:
+                        resident.keep(batch.ids, batch.images)
+                    work.process(batch)
+                progress(len(current.ids))
+                current = following or claim()
 
     def _leave_room_for_what_stays(self) -> None:
         """Take what is on the device already, but is not of this step, out of the budget.

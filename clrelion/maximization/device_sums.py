@@ -125,7 +125,7 @@ class DeviceSums:
         """
         self._require_same_geometry(other)
         n = self._n_voxels
-        self._changed()
+        self.changed()
         run_over_lines(
             self.session, "add_volume", n, self.values, self.start, other.values, other.start, n
         )
@@ -133,7 +133,7 @@ class DeviceSums:
     def hermitian_repair(self) -> None:
         """Complete the x = 0 plane, in place; must precede `symmetrise` (specification M 1.3)."""
         edge, _, nx = self.shape
-        self._changed()
+        self.changed()
         run_over_lines(
             self.session, "repair_hermitian", edge * edge // 2, self.values, self.start, edge, nx
         )
@@ -155,7 +155,7 @@ class DeviceSums:
         subgroup, cosets = lattice_cosets(operators)
         if len(subgroup) == len(cosets) == 1:
             return
-        self._changed()
+        self.changed()
         session, (edge, _, nx) = self.session, self.shape
         limit = self.padded_radius**2
         if len(cosets) > 1:
@@ -191,8 +191,8 @@ class DeviceSums:
                 f"--low_resol_join_halves reaches shell {shell} but the data end at {self.r_max};"
                 " give a larger value in Å"
             )
-        self._changed()
-        other._changed()
+        self.changed()
+        other.changed()
         limit = round_half_away_int(self.padding_factor * shell) ** 2
         edge, _, nx = self.shape
         run_over_voxels(
@@ -213,7 +213,7 @@ class DeviceSums:
         float64, (N/2+1,); 1 at shell 0, 0 beyond R.  Specification M 1.6.
         """
         self._require_same_geometry(other)
-        one, two = self._downsampled(), other._downsampled()
+        one, two = self.downsampled(), other.downsampled()
         n, _, n_half = one.shape
         n_shells = self.r_max + 1
         bounds = self.session.to_device(shell_bounds(n_shells, self.r_max**2 + 1, 1.0))
@@ -273,10 +273,11 @@ class DeviceSums:
             self._weights = by_shell, float(sums.sum())
         return self._weights
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Forget what was summed up of the volume."""
         self._weights = None
 
-    def _downsampled(self) -> Array:
+    def downsampled(self) -> Array:
         """Weighted averages over unpadded Fourier voxels, complex (2r+1, 2r+1, r+1)."""
         session, (edge, _, nx) = self.session, self.shape
         starts, half_starts = bin_starts(self.padding_factor, self.padded_radius)

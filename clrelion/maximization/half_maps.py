@@ -15,6 +15,7 @@ from clrelion.maximization.sums import BackprojectionSums
 
 __all__ = [
     "SolventCorrectedFsc",
+    "averages_fsc",
     "bin_starts",
     "downsampled_average",
     "half_set_fsc",
@@ -83,14 +84,34 @@ def half_set_fsc(first: BackprojectionSums, second: BackprojectionSums) -> NDArr
     -------
     float64, (N/2+1,); 1 at shell 0, 0 beyond R.  Specification M 1.6.
     """
-    one, two = downsampled_average(first), downsampled_average(second)
-    radius, r_max = one.shape[2] - 1, first.r_max
+    return averages_fsc(
+        downsampled_average(first), downsampled_average(second), first.r_max, first.ori_size
+    )
+
+
+def averages_fsc(
+    one: NDArray[np.complex128], two: NDArray[np.complex128], r_max: int, ori_size: int
+) -> NDArray[np.float64]:
+    """Correlate the averages of two half-sets (`downsampled_average`).
+
+    Parameters
+    ----------
+    one, two
+        complex128, (2r+1, 2r+1, r+1).
+    r_max, ori_size
+        R and N.
+
+    Returns
+    -------
+    float64, (N/2+1,); 1 at shell 0, 0 beyond R.
+    """
+    radius = one.shape[2] - 1
     axis = np.arange(-radius, radius + 1) ** 2
     squared = axis[:, None, None] + (axis[:, None] + np.arange(radius + 1) ** 2)
     n_shells = r_max + 1
     shells = round_half_away(np.sqrt(squared))
     shells[squared > r_max**2] = n_shells
-    fsc = np.zeros(first.ori_size // 2 + 1)
+    fsc = np.zeros(ori_size // 2 + 1)
     fsc[:n_shells] = transform_fsc(one, two, shells, n_shells)
     fsc[0] = 1.0
     return fsc

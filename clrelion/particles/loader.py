@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +108,7 @@ class ParticleImages:
 
 
 class PrereadImages:
-    """All images asked for at construction, held in memory once (``--preread_images``).
+    """Images held in memory once (``--preread_images``); others are read when asked for.
 
     Parameters
     ----------
@@ -128,6 +128,7 @@ class PrereadImages:
     def __init__(
         self, images: ParticleImages, table: ParticleTable, ids: NDArray[np.int64]
     ) -> None:
+        self._images = images
         self._group = table.optics_group
         self._position = np.full(table.n, -1, dtype=np.int64)
         self._stored: dict[int, NDArray[np.float32]] = {}
@@ -158,7 +159,7 @@ class PrereadImages:
         Parameters
         ----------
         ids
-            int64, (b,): particle indices, all among those held.
+            int64, (b,): particle indices.
 
         Returns
         -------
@@ -166,10 +167,76 @@ class PrereadImages:
             float32, (b, box, box).
         """
         positions = self._position[ids]
-        if (positions < 0).any():
-            raise KeyError(f"particle {ids[np.argmax(positions < 0)]} was not read before")
+        if (positions < 0).any():  # of another process's share
+            return self._images.read(ids)
         group = int(self._group[ids[0]]) if len(ids) else 0
         return self._stored[group][positions]
+
+
+class ReadAhead:
+    """Reads batches of images in a thread of its own; a context that ends with the thread.
+
+    Parameters
+    ----------
+    table
+        Particles.
+    images
+        Source of the images.
+    reconstruct_images
+        Source of other images for back-projection, or None.
+    """
+
+    def __init__(
+        self,
+        table: ParticleTable,
+        images: ParticleImages | PrereadImages,
+        reconstruct_images: ParticleImages | None = None,
+    ) -> None:
+        self._table = table
+        self._images = images
+        self._reconstruct_images = reconstruct_images
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
+
+    def __enter__(self) -> "ReadAhead":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, ids: NDArray[np.int64]) -> "Future[HostBatch]":
+        """Begin to read particles of one optics group; errors come with the result."""
+        return self._pool.submit(self._read, ids)
+
+    def _read(self, ids: NDArray[np.int64]) -> HostBatch:
+        """Read one batch and leave out particles whose images are no numbers."""
+        images = self._images.read(ids)
+        good = self._finite(images, ids, self._table.image_name)
+        others = None
+        if self._reconstruct_images is not None:
+            others = self._reconstruct_images.read(ids)
+            assert self._table.reconstruct_image_name is not None
+            good &= self._finite(others, ids, self._table.reconstruct_image_name)
+        bad_ids = ids[~good]
+        if bad_ids.size:
+            ids, images = ids[good], images[good]
+            others = None if others is None else others[good]
+        group = int(self._table.optics_group[(ids if ids.size else bad_ids)[0]])
+        return HostBatch(ids, images, group, bad_ids, others)
+
+    def _finite(
+        self, images: NDArray[np.float32], ids: NDArray[np.int64], names: list[str]
+    ) -> NDArray[np.bool_]:
+        """Tell which images have only finite pixels; warn of the others."""
+        # A float64 sum over an image is finite exactly when all its float32 pixels are.
+        with np.errstate(invalid="ignore"):
+            good = np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))
+        for i in ids[~good].tolist():
+            _log.warning(
+                "%s: %s holds NaN or infinite pixels; this particle is left out",
+                self._table.where(i),
+                names[i],
+            )
+        return np.asarray(good, dtype=np.bool_)
 
 
 class BatchLoader:
@@ -207,9 +274,7 @@ class BatchLoader:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         if isinstance(images, ImageReader):
             images = ParticleImages(table, images)
-        self._table = table
-        self._images = images
-        self._reconstruct_images = reconstruct_images
+        self._source = table, images, reconstruct_images
         self._batches = split_into_batches(order, table.optics_group, batch_size)
 
     def __len__(self) -> int:
@@ -220,44 +285,13 @@ class BatchLoader:
         """Yield the batches in order."""
         if not self._batches:
             return
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
-            pending = pool.submit(self._read, self._batches[0])
+        with ReadAhead(*self._source) as ahead:
+            pending = ahead.read(self._batches[0])
             for following in self._batches[1:]:
                 batch = pending.result()
-                pending = pool.submit(self._read, following)
+                pending = ahead.read(following)
                 yield batch
             yield pending.result()
-
-    def _read(self, ids: NDArray[np.int64]) -> HostBatch:
-        """Read one batch and leave out particles whose images are no numbers."""
-        images = self._images.read(ids)
-        good = self._finite(images, ids, self._table.image_name)
-        others = None
-        if self._reconstruct_images is not None:
-            others = self._reconstruct_images.read(ids)
-            assert self._table.reconstruct_image_name is not None
-            good &= self._finite(others, ids, self._table.reconstruct_image_name)
-        bad_ids = ids[~good]
-        if bad_ids.size:
-            ids, images = ids[good], images[good]
-            others = None if others is None else others[good]
-        group = int(self._table.optics_group[(ids if ids.size else bad_ids)[0]])
-        return HostBatch(ids, images, group, bad_ids, others)
-
-    def _finite(
-        self, images: NDArray[np.float32], ids: NDArray[np.int64], names: list[str]
-    ) -> NDArray[np.bool_]:
-        """Tell which images have only finite pixels; warn of the others."""
-        # A float64 sum over an image is finite exactly when all its float32 pixels are.
-        with np.errstate(invalid="ignore"):
-            good = np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))
-        for i in ids[~good].tolist():
-            _log.warning(
-                "%s: %s holds NaN or infinite pixels; this particle is left out",
-                self._table.where(i),
-                names[i],
-            )
-        return np.asarray(good, dtype=np.bool_)
 
 
 def split_into_batches(

@@ -35,7 +35,7 @@ __all__ = [
     "Grids",
     "expectation_settings",
     "reference_transforms",
-    "references_of_models",
+    "references_of_model",
     "run_sizes",
     "schedule_policy",
 ]
@@ -158,14 +158,15 @@ def reference_transforms(
     ]
 
 
-def references_of_models(
+def references_of_model(
     session: DeviceSession,
     placement: VolumePlacement,
     state: RunState,
     options: RefineOptions,
     current_size: int,
-) -> list[list[ReferenceTransform | None]]:
-    """Transform the references of all models, on the device if all volumes can stay there.
+    i_half: int,
+) -> list[ReferenceTransform | None]:
+    """Transform the references of a model, on the device if the volumes of all can stay there.
 
     Parameters
     ----------
@@ -173,15 +174,19 @@ def references_of_models(
         Where the volumes live.
     current_size
         S of the coming expectation step, px.
+    i_half
+        Index of the model.
     """
     place = session if placement.stays else None
     with session.profile.timer("maximization"):
-        return [
-            reference_transforms(
-                model, options, state.ori_size, state.pixel_size_angst, current_size, place
-            )
-            for model in state.models
-        ]
+        return reference_transforms(
+            state.models[i_half],
+            options,
+            state.ori_size,
+            state.pixel_size_angst,
+            current_size,
+            place,
+        )
 
 
 def fft_precision(options: RefineOptions, ori_size: int) -> Literal["single", "double"]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,15 +14,13 @@ from numpy.typing import NDArray
 from clrelion.device.memory import MemoryBudget
 from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies
 from clrelion.expectation.reference import ReferenceTransform
-from clrelion.expectation.resident_images import ResidentImages
-from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
+from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.step import ExpectationStep
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.communicator import Communicator
 from clrelion.particles.half_sets import processing_order
-from clrelion.particles.loader import ParticleImages, PrereadImages
 from clrelion.planning.limits import DeviceLimits
 from clrelion.planning.run import RunPlan, plan_iteration, plan_run
 from clrelion.planning.volumes import VolumePlacement
@@ -28,7 +28,7 @@ from clrelion.refinement.expectation_setup import (
     Grids,
     expectation_settings,
     is_cross_correlation,
-    references_of_models,
+    references_of_model,
     run_sizes,
 )
 from clrelion.refinement.forecast import foresee, foreseen_iteration
@@ -47,12 +47,13 @@ from clrelion.refinement.schedule import (
     update_sampling,
 )
 from clrelion.refinement.schedule_state import SchedulePolicy
+from clrelion.refinement.shared_expectation import SharedExpectation
 from clrelion.refinement.state import RunState
 
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Iteration"]
+__all__ = ["Iteration", "orders_of_halves", "shuffled_order"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +67,16 @@ class Iteration:
         Device.
     options, point_group, policy
         Of the run.
-    images, reconstruct_images
-        Particle images; images for back-projection in the last iteration, or None.
-    maximization
-        M-step with its masks.
+    expectation, maximization
+        The two steps.
     budget
         Device memory that may be used.
     random_seed
         Seed of the run.
     has_fixed_tau2
         ``--tau`` is given.
+    comm
+        Ranks that share the work.
     """
 
     def __init__(
@@ -84,24 +85,23 @@ class Iteration:
         options: RefineOptions,
         point_group: PointGroup,
         policy: SchedulePolicy,
-        images: ParticleImages | PrereadImages,
+        expectation: SharedExpectation,
         maximization: Maximization,
         budget: MemoryBudget,
         random_seed: int,
         has_fixed_tau2: bool,
-        reconstruct_images: ParticleImages | None = None,
+        comm: Communicator,
     ) -> None:
         self._session = session
         self._options = options
         self._group = point_group
         self._policy = policy
-        self._images = images
+        self._expectation = expectation
         self._maximization = maximization
         self._budget = budget
         self._seed = random_seed
         self._has_fixed_tau2 = has_fixed_tau2
-        self._reconstruct_images = reconstruct_images
-        self._resident: ResidentImages | None = None
+        self._comm = comm
         self._grids: tuple[object, Grids] | None = None
 
     def grids(self, state: RunState) -> Grids:
@@ -147,11 +147,9 @@ class Iteration:
         iteration = foreseen_iteration(run, state.sampling, sizes, state.iteration + 1, False)
         return plan_iteration(DeviceLimits.of(self._session, self._budget), iteration).placement
 
-    def _residents(self, state: RunState) -> ResidentImages:
-        """Images that stay on the device; none of them before the first iteration."""
-        if self._resident is None:
-            self._resident = ResidentImages(self._session, state.table, self._budget)
-        return self._resident
+    def close(self) -> None:
+        """Give up what the ranks have in common, on all of them together."""
+        self._expectation.close()
 
     def run(self, state: RunState, progress: ProgressMaker) -> MaximizationResult:
         """Run the next iteration and bring ``state`` up to date.
@@ -163,9 +161,14 @@ class Iteration:
         """
         iteration = state.iteration + 1
         is_last = self._converges(state)
-        sizes, settings, placement = self.prepare(state, iteration, is_last)
-        results, found = self._expectation(state, settings, placement, iteration, is_last, progress)
-        del settings  # the references make room for the reconstruction
+        sizes, settings_of, placement = self.prepare(state, iteration, is_last)
+        label = f"Expectation iteration {iteration}"
+        if not self._options.auto_refine:
+            label += f" of {self._options.max_iterations}"
+        results, found = self._expectation.run(
+            state, settings_of, placement, self.orders(state), is_last, label, progress
+        )
+        del settings_of  # the references make room for the reconstruction
         if self._options.skip_maximize:
             found.write_to(state.table)
             state.iteration = iteration
@@ -173,7 +176,13 @@ class Iteration:
         with self._session.profile.timer("maximization"):
             is_cc = is_cross_correlation(state, self._options, iteration)
             made = self._maximization.run(
-                state, results, sizes.current_size, iteration, is_cc, is_last
+                state,
+                results,
+                self._expectation.volume_owners(state),
+                sizes.current_size,
+                iteration,
+                is_cc,
+                is_last,
             )
         self._finish(state, made, found, sizes, iteration, is_last)
         return made
@@ -190,27 +199,53 @@ class Iteration:
 
     def prepare(
         self, state: RunState, iteration: int, is_last: bool
-    ) -> tuple[ImageSizes, list[ExpectationSettings], VolumePlacement]:
-        """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3)."""
+    ) -> tuple[ImageSizes, Callable[[int], ExpectationSettings], VolumePlacement]:
+        """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3).
+
+        Returns
+        -------
+        sizes
+            Of the images.
+        settings_of
+            Gives the settings of a half-set; makes references that this rank has not needed so far.
+        placement
+            Where this rank's volumes live.
+        """
         sizes = self.sizes(state, uses_all_data=is_last)
         placement = self._placement(state, sizes)
         rng = np.random.default_rng([self._seed, iteration])
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, rng)
-        references = references_of_models(
-            self._session, placement, state, self._options, sizes.current_size
-        )
-        if not self._has_fixed_tau2:
-            for model, transforms in zip(state.models, references, strict=True):
-                for k, transform in enumerate(transforms):
+
+        @functools.cache
+        def references(i_half: int) -> list[ReferenceTransform | None]:
+            return references_of_model(
+                self._session, placement, state, self._options, sizes.current_size, i_half
+            )
+
+        for i_half in self._expectation.halves_of_rank():
+            references(i_half)
+        self._update_tau2(state, references)
+        self._estimate_accuracies(state, references, sizes, iteration)
+        self._update_sampling(state, iteration)
+
+        def settings_of(i_half: int) -> ExpectationSettings:
+            return self._settings(state, i_half, references(i_half), sizes, iteration)
+
+        return sizes, settings_of, placement
+
+    def _update_tau2(
+        self, state: RunState, references: Callable[[int], list[ReferenceTransform | None]]
+    ) -> None:
+        """Take tau2 from the references, for all ranks from the rank that reconstructs them."""
+        if self._has_fixed_tau2:
+            return
+        for i_half, model in enumerate(state.models):
+            owner = self._expectation.owner(i_half)
+            if owner == self._comm.rank:
+                for k, transform in enumerate(references(i_half)):
                     if transform is not None:
                         model.tau2[k] = transform.power_spectrum
-        self._estimate_accuracies(state, references[0], sizes, iteration)
-        self._update_sampling(state, iteration)
-        settings = [
-            self._settings(state, i, references[i], sizes, iteration)
-            for i in range(len(state.models))
-        ]
-        return sizes, settings, placement
+            model.tau2 = self._comm.bcast(model.tau2, owner)
 
     def _settings(
         self,
@@ -233,20 +268,14 @@ class Iteration:
             self._seed,
         )
 
-    def order(self, state: RunState) -> NDArray[np.int64]:
-        """Processing order of the particles: shuffled once a run, half 1 first.
-
-        The same in a continued run, so that it goes on as if it had not been interrupted.
-        """
-        if state.order is None:
-            seed = self._seed + 1 if self._seed else 0
-            state.order = processing_order(state.table, seed)
-        return state.order
+    def orders(self, state: RunState) -> list[NDArray[np.int64]]:
+        """Processing order of the particles of each half-set."""
+        return orders_of_halves(state, self._seed)
 
     def _estimate_accuracies(
         self,
         state: RunState,
-        references: list[ReferenceTransform | None],
+        references: Callable[[int], list[ReferenceTransform | None]],
         sizes: ImageSizes,
         iteration: int,
     ) -> None:
@@ -255,10 +284,15 @@ class Iteration:
             return
         if options.skip_align and options.skip_rotate:
             return
-        ids = self.order(state)[:N_TRIAL_PARTICLES]
+        found = None
         with self._session.profile.timer("accuracies"):
-            settings = self._settings(state, 0, references, sizes, iteration)
-            found = expected_accuracies(self._session, settings, state.table, ids)
+            owner = self._expectation.owner(0)
+            if owner == self._comm.rank:
+                ids = shuffled_order(state, self._seed)[:N_TRIAL_PARTICLES]
+                settings = self._settings(state, 0, references(0), sizes, iteration)
+                found = expected_accuracies(self._session, settings, state.table, ids)
+            found = self._comm.bcast(found, owner)
+        assert found is not None
         state.take_accuracies(found.rot_deg, found.trans_angst, found.orientability)
         _log.info(
             "Estimated accuracy angles= %.3f degrees; offsets= %.3f Angstroms",
@@ -284,47 +318,6 @@ class Iteration:
             for model in state.models:
                 uniform = 1.0 / (model.n_classes * n_dir)
                 model.pdf_direction = np.full((model.n_classes, n_dir), uniform)
-
-    def _expectation(
-        self,
-        state: RunState,
-        settings: list[ExpectationSettings],
-        placement: VolumePlacement,
-        iteration: int,
-        is_last: bool,
-        progress: ProgressMaker,
-    ) -> tuple[list[ExpectationResult], ParticleResults]:
-        found = ParticleResults.of(state.table)
-        usable = np.ones(state.table.n, dtype=np.bool_)
-        # images stay bad; without a finite weight a particle may do better next time
-        bad = {i: reason for i, reason in state.skipped.items() if reason == NOT_FINITE}
-        usable[list(bad)] = False
-        order = self.order(state)
-        label = f"Expectation iteration {iteration}"
-        if not self._options.auto_refine:
-            label += f" of {self._options.max_iterations}"
-        results = []
-        with progress(state.table.n, label) as bar:
-            for i_half, half_settings in enumerate(settings):
-                is_mine = np.zeros(state.table.n, dtype=np.bool_)
-                is_mine[state.members(i_half)] = True
-                step = ExpectationStep(
-                    self._session,
-                    half_settings,
-                    state.table,
-                    self._images,
-                    self._budget,
-                    _print_plan if i_half == 0 else lambda _: None,
-                    self._reconstruct_images if is_last else None,
-                    self._residents(state),
-                    placement,
-                )
-                mine = order[is_mine[order] & usable[order]]
-                results.append(step.run(mine, found, bar.update))
-        state.skipped = bad
-        for result in results:
-            state.skipped.update(result.skipped)
-        return results, found
 
     def _finish(
         self,
@@ -373,8 +366,28 @@ class Iteration:
         state.references_ctf_corrected = True
         state.current_size = sizes.current_size
         state.iteration = iteration
+        # decisions hang on these: they are the same to the last bit even on unlike machines
+        state.schedule, state.sampling, state.perturbation = self._comm.bcast(
+            (state.schedule, state.sampling, state.perturbation)
+        )
 
 
-def _print_plan(lines: list[str]) -> None:
-    for line in lines:
-        _log.info("%s", line)
+def shuffled_order(state: RunState, random_seed: int) -> NDArray[np.int64]:
+    """Processing order of the particles: shuffled once a run, half 1 first.
+
+    The same in a continued run, so that it goes on as if it had not been interrupted.
+    """
+    if state.order is None:
+        state.order = processing_order(state.table, random_seed + 1 if random_seed else 0)
+    return state.order
+
+
+def orders_of_halves(state: RunState, random_seed: int) -> list[NDArray[np.int64]]:
+    """Processing order of the particles of each half-set."""
+    order = shuffled_order(state, random_seed)
+    orders = []
+    for i_half in range(len(state.models)):
+        is_member = np.zeros(state.table.n, dtype=np.bool_)
+        is_member[state.members(i_half)] = True
+        orders.append(order[is_member[order]])
+    return orders

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from clrelion.errors import NumericalError
 from clrelion.expectation.results import ExpectationResult
+from clrelion.maximization.across_ranks import HalfSums
 from clrelion.maximization.centring import centre_map
 from clrelion.maximization.device_sums import VolumeSums
 from clrelion.maximization.half_maps import solvent_corrected_fsc
@@ -33,15 +34,13 @@ from clrelion.maximization.update_model import (
 from clrelion.maximization.volume_steps import (
     Map,
     SolventFlattening,
-    add,
-    half_set_fsc,
-    join_low_resolution,
     low_pass,
     reconstruct,
     to_host,
 )
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.expectation_setup import does_scale, fft_precision
 from clrelion.refinement.state import HalfModel, RunState
 
@@ -82,6 +81,8 @@ class Maximization:
         User's mask for ``--solvent_correct_fsc``.
     fixed_tau2
         ``--tau``: float64, (N/2+1,), or None.
+    comm
+        Ranks that share the work; None: this process alone.
     """
 
     def __init__(
@@ -91,17 +92,20 @@ class Maximization:
         masks: SolventMasks | None,
         solvent_mask: NDArray[np.float64] | None,
         fixed_tau2: NDArray[np.float64] | None,
+        comm: Communicator | None = None,
     ) -> None:
         self._options = options
         self._group = point_group
         self._flattening = None if masks is None else SolventFlattening(masks)
         self._solvent_mask = solvent_mask
         self._fixed_tau2 = fixed_tau2
+        self._comm = comm or Communicator()
 
     def run(
         self,
         state: RunState,
         results: list[ExpectationResult],
+        owners: list[list[int]],
         current_size: int,
         iteration: int,
         is_cross_correlation: bool,
@@ -113,6 +117,8 @@ class Maximization:
         ----------
         results
             One a half-set; their volumes are consumed.
+        owners
+            For each half-set, the rank that has the volume of each class, and reconstructs it.
         current_size
             S of this iteration, px.
         is_last
@@ -125,32 +131,57 @@ class Maximization:
         """
         for result in results:
             for sums in result.backprojections:
-                sums.hermitian_repair()
-                sums.symmetrise(self._group.operators)
+                if sums is not None:
+                    sums.hermitian_repair()
+                    sums.symmetrise(self._group.operators)
         fsc, unfiltered = None, []
         models = state.models
         if state.is_split:
-            halves: list[VolumeSums] = [result.backprojections[0] for result in results]
+            ranks = [of_half[0] for of_half in owners]
+            halves = HalfSums(
+                self._comm,
+                ranks,
+                [result.backprojections[0] for result in results],
+                np.float64 if self._options.precision == "double" else np.float32,
+            )
             if is_last:
-                unfiltered = [self._unregularised(half, state) for half in halves]
-            fsc, made = self._half_set_fsc(state, halves, current_size, results)
+                unfiltered = self._unregularised_halves(results, ranks, state)
+            fsc, made = self._half_set_fsc(state, halves, current_size, results, ranks)
             unfiltered = unfiltered or made
             if is_last or self._options.join_random_halves:
-                joined = halves[0]
-                add(joined, halves[1])
                 parameters = results[0].parameters
                 parameters.add(results[1].parameters)
-                results = [ExpectationResult(parameters, [joined])]
-                models = models[:1]
-        new = [
-            self._model(state, i, model, result, fsc, iteration, is_cross_correlation, is_last)
+                results = [ExpectationResult(parameters, [halves.joined()])]
+                models, owners = models[:1], owners[:1]
+        is_joined = state.is_split and len(results) == 1 and is_last
+        volumes = [
+            self._maps(state, model, result, owners[i], fsc, is_joined, iteration,
+                       is_cross_correlation, is_last)
             for i, (model, result) in enumerate(zip(models, results, strict=True))
-        ]
+        ]  # fmt: skip
+        new = [
+            self._model(state, i, model, result.parameters, owners[i], volumes[i], fsc, iteration,
+                        is_cross_correlation, is_joined)
+            for i, (model, result) in enumerate(zip(models, results, strict=True))
+        ]  # fmt: skip
         if len(new) == 2:
             # both halves use equal image sizes (specification M 4.1.10)
             new[1].ave_pmax = new[0].ave_pmax
             new[1].data_vs_prior = new[0].data_vs_prior.copy()
         return MaximizationResult(new, fsc, unfiltered)
+
+    def _unregularised_halves(
+        self, results: list[ExpectationResult], ranks: list[int], state: RunState
+    ) -> list[NDArray[np.float64]]:
+        """Unregularised maps of the half-sets, on all ranks."""
+        mine = [
+            self._unregularised(result.backprojections[0], state)
+            if rank == self._comm.rank and result.backprojections[0] is not None
+            else None
+            for result, rank in zip(results, ranks, strict=True)
+        ]
+        found = [self._comm.bcast(half, rank) for half, rank in zip(mine, ranks, strict=True)]
+        return [half for half in found if half is not None]
 
     def _unregularised(self, sums: VolumeSums, state: RunState) -> NDArray[np.float64]:
         precision = fft_precision(self._options, state.ori_size)
@@ -159,9 +190,10 @@ class Maximization:
     def _half_set_fsc(
         self,
         state: RunState,
-        halves: list[VolumeSums],
+        halves: HalfSums,
         current_size: int,
         results: list[ExpectationResult],
+        ranks: list[int],
     ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
         """Join low resolutions, then compare the halves (specification M 1.5-1.7)."""
         options = self._options
@@ -171,38 +203,60 @@ class Maximization:
             options.low_resol_join_halves_angst or 0.0,
             state.schedule.current_resolution_inv_angst,
         )
-        join_low_resolution(halves[0], halves[1], shell)
+        halves.join_low_resolution(shell)
         if not options.solvent_correct_fsc:
-            return half_set_fsc(halves[0], halves[1]), []
+            return halves.fsc(), []
         assert self._solvent_mask is not None
-        maps = [self._unregularised(half, state) for half in halves]
+        maps = self._unregularised_halves(results, ranks, state)
         rng = np.random.default_rng([abs(options.random_seed or 0), state.iteration + 1])
         fsc = solvent_corrected_fsc(maps[0], maps[1], self._solvent_mask, current_size, rng)
         return fsc.corrected, maps
+
+    def _maps(
+        self,
+        state: RunState,
+        model: HalfModel,
+        result: ExpectationResult,
+        owners: list[int],
+        fsc: NDArray[np.float64] | None,
+        is_joined: bool,
+        iteration: int,
+        is_cross_correlation: bool,
+        is_last: bool,
+    ) -> list[tuple[NDArray[np.float64], ReconstructionSpectra] | None]:
+        """Reconstruct the classes this rank owns; None for others."""
+        made: list[tuple[NDArray[np.float64], ReconstructionSpectra] | None] = []
+        for k, owner in enumerate(owners):
+            if owner != self._comm.rank:
+                made.append(None)
+                continue
+            volume, spectra = self._class(
+                state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
+            )
+            made.append((self._finished(state, volume, is_last), spectra))
+        return made
 
     def _model(
         self,
         state: RunState,
         i_half: int,
         model: HalfModel,
-        result: ExpectationResult,
+        sums: ParameterSums,
+        owners: list[int],
+        made: list[tuple[NDArray[np.float64], ReconstructionSpectra] | None],
         fsc: NDArray[np.float64] | None,
         iteration: int,
         is_cross_correlation: bool,
-        is_last: bool,
+        is_joined: bool,
     ) -> HalfModel:
-        options, sums = self._options, result.parameters
-        is_joined = state.is_split and len(result.backprojections) == 1 and is_last
-        maps, spectra = [], []
-        for k in range(model.n_classes):
-            volume, spectrum = self._class(
-                state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
-            )
-            maps.append(volume)
-            spectra.append(spectrum)
+        """Make the new model, the same on all ranks to the last bit."""
+        options = self._options
+        found = [self._comm.bcast(one, owner) for one, owner in zip(made, owners, strict=True)]
+        maps = [one[0] for one in found if one is not None]
+        spectra = [one[1] for one in found if one is not None]
         new = replace(
             model,
-            maps=self._finished(state, maps, is_last),
+            maps=[],
             pdf_class=class_priors(sums, model.pdf_class),
             pdf_direction=model.pdf_direction
             if options.skip_align or options.skip_rotate
@@ -216,23 +270,19 @@ class Maximization:
             ave_pmax=mean_pmax(sums),
         )
         self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
+        new = replace(self._comm.bcast(new), maps=maps)
         if iteration < state.seeding_iteration:
             _seed_from_first(new)
         return new
 
-    def _finished(
-        self, state: RunState, maps: list[Map], is_last: bool
-    ) -> list[NDArray[np.float64]]:
-        """Centre and flatten maps, and bring them to the host (specification M 4.1.11, 4.4)."""
-        finished = []
-        for volume in maps:
-            if self._options.center_classes and not state.is_split:
-                largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
-                volume = centre_map(to_host(volume), largest_px)
-            if self._flattening is not None and not is_last:
-                volume = self._flattening(volume, state.pixel_size_angst)
-            finished.append(to_host(volume))
-        return finished
+    def _finished(self, state: RunState, volume: Map, is_last: bool) -> NDArray[np.float64]:
+        """Centre and flatten a map, and bring it to the host (specification M 4.1.11, 4.4)."""
+        if self._options.center_classes and not state.is_split:
+            largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
+            volume = centre_map(to_host(volume), largest_px)
+        if self._flattening is not None and not is_last:
+            volume = self._flattening(volume, state.pixel_size_angst)
+        return to_host(volume)
 
     def _class(
         self,
@@ -247,10 +297,10 @@ class Maximization:
     ) -> tuple[Map, ReconstructionSpectra]:
         """Reconstruct one class (specification M 4.3, 4.10)."""
         options = self._options
-        backprojection: VolumeSums = result.backprojections[k]
+        backprojection: VolumeSums | None = result.backprojections[k]
         if result.parameters.pdf_class[k] <= _SMALLEST_CLASS_WEIGHT:
             return np.zeros_like(model.maps[k]), _previous_spectra(model, k)
-        if backprojection.is_empty():
+        if backprojection is None or backprojection.is_empty():
             return model.maps[k], _previous_spectra(model, k)
         if fsc is not None and self._fixed_tau2 is None:
             spectrum = gold_standard_spectra(backprojection, fsc, options.tau2_fudge, is_joined)

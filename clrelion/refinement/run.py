@@ -7,41 +7,21 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clrelion.device.choice import choose_device
 from clrelion.device.session import DeviceSession
-from clrelion.errors import ContinueError, OptionsError, StarError
-from clrelion.fourier.masks import prepare_solvent_mask
-from clrelion.fourier.transforms import set_workers
-from clrelion.io.mrc import read_map
-from clrelion.io.mtf import read_mtfs
-from clrelion.io.particle_table import read_particles
 from clrelion.io.pipeline import PipelineControl
 from clrelion.io.run_files import data_file, optimiser_file
-from clrelion.io.star import read_star
-from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.options import RefineOptions
-from clrelion.orientations.symmetry import PointGroup
-from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.background import BackgroundWriter
-from clrelion.refinement.expectation_setup import schedule_policy
-from clrelion.refinement.image_sources import particle_images, reconstruct_images
-from clrelion.refinement.initialise import default_particle_diameter_angst
-from clrelion.refinement.iteration import Iteration
-from clrelion.refinement.maximization_step import Maximization
 from clrelion.refinement.output import Output
 from clrelion.refinement.progress import ProgressMaker, no_progress, with_check
-from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
-from clrelion.refinement.schedule_state import SchedulePolicy
-from clrelion.refinement.start import read_references, start_run
+from clrelion.refinement.set_up import PreparedRun, make_iteration, prepare_run
 from clrelion.refinement.state import RunState
 
 __all__ = ["RunSummary", "run_refinement"]
 
 _log = logging.getLogger(__name__)
-
-_SEED_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +57,7 @@ def run_refinement(
     command_line: str,
     progress: ProgressMaker = no_progress,
     session: DeviceSession | None = None,
+    comm: Communicator | None = None,
 ) -> RunSummary:
     """Run a classification or an auto-refine to its end.
 
@@ -90,6 +71,8 @@ def run_refinement(
         Makes the progress display of a step.
     session
         Session to work with instead of one on the device of the options, e.g. one that measures.
+    comm
+        Ranks that share the work, each of which calls this; None: this process alone.
 
     Raises
     ------
@@ -99,13 +82,10 @@ def run_refinement(
         The pipeline asked the job to stop.
     """
     started = time.monotonic()
-    options, state, run = _set_up(options, command_line, session)
-    if state.iteration >= options.max_iterations:
-        flag = "--auto_iter_max" if options.auto_refine else "--iter"
-        raise ContinueError(
-            f"--continue {options.continue_from}: this run has done its {state.iteration} "
-            f"iterations; give a larger {flag}"
-        )
+    comm = comm or Communicator()
+    prepared = prepare_run(options, session, comm)
+    options, state = prepared.options, prepared.state
+    run = _Run(prepared, command_line, comm)
     run.print_plan(state)
     if options.dry_run:
         return RunSummary(options.output_root, state.iteration, False, _resolution(state), [], 0.0)
@@ -125,6 +105,7 @@ def run_refinement(
     summary = RunSummary(
         options.output_root, state.iteration, is_final, _resolution(state), maps, seconds
     )
+    run.part()
     run.report_end(state, summary)
     return summary
 
@@ -134,108 +115,25 @@ def _resolution(state: RunState) -> float:
     return 1.0 / resolution if resolution > 0 else np.inf
 
 
-def _set_up(
-    options: RefineOptions, command_line: str, session: DeviceSession | None
-) -> tuple[RefineOptions, RunState, _Run]:
-    """Read and check everything before the first line of output is written."""
-    stored = None
-    given: dict[str, object] = {}
-    if options.continue_from is not None:
-        stored = read_stored_run(options.continue_from)
-        given = {name: getattr(options, name) for name in options.model_fields_set}
-        options = options.continued(stored_options(stored))
-        if "output_root" not in given:
-            root = f"{stored.optimiser.output_root}_ct{stored.optimiser.iteration}"
-            options = options.model_copy(update={"output_root": root})
-    seed = options.random_seed
-    if seed is None:
-        seed = int(time.time()) % _SEED_LIMIT
-    options = options.model_copy(update={"random_seed": seed})
-    set_workers(options.n_threads)
-    point_group = PointGroup.from_name(options.symmetry)
-    if session is None:
-        session = DeviceSession(choose_device(options.device), options.precision)
-    _log.info("Device: %s, driver %s", session.info.label, session.info.driver)
-    if options.deterministic and not session.is_cpu:
-        raise OptionsError(
-            f"--deterministic: {session.info.label} adds up the back-projections in no fixed "
-            "order; drop the option, or give --device cpu"
-        )
-    if stored is not None:
-        state = restart_run(options, stored, point_group, given)
-        source = particle_images(options, state.table, state.image_folder)
-        policy = _policy(options, state.ori_size, state.pixel_size_angst)
-    else:
-        table = read_particles(options.particles_star, options.pixel_size_angst, options.ctf)
-        references = read_references(options, table)
-        source = particle_images(options, table)
-        ori_size = references[0][0][0].shape[0]
-        policy = _policy(options, ori_size, references[1])
-        _log.info("Estimating initial noise spectra from %d particles", table.n)
-        state = start_run(options, table, source, point_group, policy, references, seed)
-    read_mtfs(state.table.optics, state.table.star_path, state.image_folder)
-    if options.do_scale_correction and len(state.table.group_names) == 1:
-        _log.info("--scale: there is only one group, so intensity scales are not corrected")
-    run = _Run(options, state, session, point_group, policy, source, command_line, seed)
-    return options, state, run
-
-
-def _policy(options: RefineOptions, ori_size: int, pixel_size: float) -> SchedulePolicy:
-    diameter = options.particle_diameter_angst
-    if diameter is None:
-        edge = options.width_mask_edge_px
-        diameter = default_particle_diameter_angst(ori_size, pixel_size, edge)
-    return schedule_policy(options, diameter)
-
-
 class _Run:
     """A run that has been set up."""
 
-    def __init__(
-        self,
-        options: RefineOptions,
-        state: RunState,
-        session: DeviceSession,
-        point_group: PointGroup,
-        policy: SchedulePolicy,
-        images: ParticleImages | PrereadImages,
-        command_line: str,
-        seed: int,
-    ) -> None:
+    def __init__(self, prepared: PreparedRun, command_line: str, comm: Communicator) -> None:
+        options = prepared.options
         self._options = options
-        self._session = session
-        masks, solvent_mask = _masks(options, state, policy)
-        fixed_tau2 = _fixed_tau2(options, state)
-        if fixed_tau2 is not None:
-            for model in state.models:
-                model.tau2 = np.tile(fixed_tau2, (model.n_classes, 1))
-        maximization = Maximization(options, point_group, masks, solvent_mask, fixed_tau2)
-        limit = options.memory_limit_bytes
-        if options.free_gpu_memory_mb > 0:
-            free = session.memory_budget().bytes - int(options.free_gpu_memory_mb * 1e6)
-            limit = min(limit, free) if limit is not None else max(1, free)
-        self._iteration = Iteration(
-            session,
-            options,
-            point_group,
-            policy,
-            images,
-            maximization,
-            session.memory_budget(limit),
-            seed,
-            fixed_tau2 is not None,
-            reconstruct_images(options, state),
-        )
+        self._session = prepared.session
+        self._comm = comm
+        self._iteration = make_iteration(prepared, comm)
         self._output = Output(
             options.output_root,
             options,
-            point_group.name,
-            seed,
-            policy.particle_diameter_angst,
+            prepared.point_group.name,
+            prepared.seed,
+            prepared.policy.particle_diameter_angst,
             command_line,
         )
         self._writer: BackgroundWriter[list[str]] = BackgroundWriter()
-        self._pipeline = PipelineControl(options.pipeline_control)
+        self._pipeline = PipelineControl(options.pipeline_control if comm.is_first else None)
 
     def check_abort(self) -> None:
         """Stop if RELION's pipeline asks for it."""
@@ -243,7 +141,8 @@ class _Run:
 
     def write_start(self, state: RunState) -> None:
         """Write the files of the iteration the run starts from."""
-        self._output.write(state, self._iteration.grids(state))
+        if self._comm.is_first:
+            self._output.write(state, self._iteration.grids(state))
 
     def last_maps(self) -> list[str]:
         """Wait until all files are written; give the maps of the last iteration."""
@@ -253,8 +152,14 @@ class _Run:
         """Finish writing, however the run ends."""
         self._writer.close()
 
+    def part(self) -> None:
+        """Give up what the ranks have in common, on all of them together."""
+        self._iteration.close()
+
     def print_plan(self, state: RunState) -> None:
         """Print the memory plan of all iterations to come."""
+        if not self._comm.is_first:
+            return
         for line in self._iteration.plan(state).lines():
             _log.info("%s", line)
 
@@ -264,6 +169,8 @@ class _Run:
         profile.reset()
         made = self._iteration.run(state, with_check(progress, self.check_abort))
         is_final = state.schedule.has_converged
+        if not self._comm.is_first:
+            return
         grids = self._iteration.grids(state)
         if self._options.skip_maximize:
             self._output.write_particles_only(state)
@@ -350,43 +257,3 @@ def _output_nodes(options: RefineOptions, summary: RunSummary) -> list[tuple[str
     if not options.skip_maximize:
         nodes.append((optimiser_file(root, number), f"OptimiserData.star.relion.{kind}"))
     return nodes
-
-
-def _masks(
-    options: RefineOptions, state: RunState, policy: SchedulePolicy
-) -> tuple[SolventMasks | None, NDArray[np.float64] | None]:
-    """Masks for the maps (specification E 3.6, M 4.4)."""
-
-    def user_mask(path: str) -> NDArray[np.float64]:
-        found = read_map(path)
-        return prepare_solvent_mask(
-            found.data, found.pixel_size_angst, state.ori_size, state.pixel_size_angst, path
-        )
-
-    solvent = None if options.solvent_mask is None else user_mask(options.solvent_mask)
-    if not options.flatten_solvent:
-        return None, solvent
-    second = None if options.solvent_mask2 is None else user_mask(options.solvent_mask2)
-    sphere = spherical_solvent_mask(
-        state.ori_size,
-        state.pixel_size_angst,
-        policy.particle_diameter_angst,
-        options.width_mask_edge_px,
-    )
-    return SolventMasks(sphere if solvent is None else solvent, second), solvent
-
-
-def _fixed_tau2(options: RefineOptions, state: RunState) -> NDArray[np.float64] | None:
-    """``--tau``: spectrum of a STAR file, column rlnReferenceTau2."""
-    if options.tau2_file is None:
-        return None
-    path = options.tau2_file
-    block = next((b for b in read_star(path).values() if "rlnReferenceTau2" in b), None)
-    if block is None:
-        raise StarError(f"--tau {path}: no column rlnReferenceTau2")
-    values = np.array(block.floats("rlnReferenceTau2"), dtype=np.float64)
-    if len(values) != state.ori_size // 2 + 1:
-        raise StarError(
-            f"--tau {path}: {len(values)} shells, the model has {state.ori_size // 2 + 1}"
-        )
-    return values

@@ -86,7 +86,6 @@ def test_failing_device_is_left_out_with_one_line(
     ]
     with pytest.raises(DeviceError, match="unknown target CPU"):
         choice.choose_device("h200", check=check)
-    assert choice.choose_devices("gpu:0,cpu", check=check) == [SMALL_GPU, CPU]
 
 
 class _BrokenPlatform:

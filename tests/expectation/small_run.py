@@ -22,6 +22,7 @@ from clrelion.io.particle_table import OpticsGroup, ParticleTable
 from clrelion.orientations.euler import euler_matrix
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.sharing import claims_on_all
 from tests.reference.expectation_step import StepResult, expectation_step, frequencies, project
 from tests.reference.phantoms import blob_map
 
@@ -85,7 +86,8 @@ class SmallRun:
         """Run the step on a device."""
         results = ParticleResults.of(self.table)
         order = np.array(sorted(self.images, key=lambda i: (self.table.optics_group[i], i)))
-        return self.step(session, budget).run(order, results), results
+        claims = claims_on_all(order, self.table.optics_group)
+        return self.step(session, budget).run(claims, results), results
 
     def changed(self, **changes: Any) -> SmallRun:
         """Return the same run with other settings."""

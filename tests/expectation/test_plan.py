@@ -16,6 +16,7 @@ from clrelion.expectation.search_space import sparse_search_space
 from clrelion.expectation.settings import LocalSearch
 from clrelion.orientations.sampling import OrientationGrid
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.sharing import claims_on_all
 from tests.expectation.small_run import particle_table, small_run
 
 LOCAL = LocalSearch(3.75, 3.75, 3.75, centre_on_current=True)
@@ -43,7 +44,8 @@ def test_what_is_allocated_stays_within_the_plan(
     budget = MemoryBudget(n_bytes, n_bytes, 0, None, n_bytes // 2)
     # the same particles again and again
     order = np.array(40 * [0, 2, 4] + 40 * [1, 3])
-    run.step(session, budget).run(order, ParticleResults.of(run.table))
+    claims = claims_on_all(order, run.table.optics_group)
+    run.step(session, budget).run(claims, ParticleResults.of(run.table))
     assert n_bytes / 4 < peak <= n_bytes
 
 

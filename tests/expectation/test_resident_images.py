@@ -14,6 +14,7 @@ from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.resident_images import ResidentImages
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.step import ExpectationStep
+from clrelion.parallel.sharing import claims_on_all
 from tests.expectation.small_run import ROOMY, ImagesInMemory, small_run
 
 
@@ -43,13 +44,14 @@ def step_sums(
     step = ExpectationStep(
         session, run.settings, run.table, source, ROOMY, resident=resident
     )
-    return step.run(order, ParticleResults.of(run.table)).parameters.to_vector()
+    claims = claims_on_all(order, run.table.optics_group)
+    return step.run(claims, ParticleResults.of(run.table)).parameters.to_vector()
 
 
 def test_second_step_reads_nothing_and_finds_the_same(card: DeviceSession) -> None:
     run = small_run()
     images = CountingImages(run.images)
-    resident = ResidentImages(card, run.table, ROOMY)
+    resident = ResidentImages(card, run.table, ROOMY, np.arange(run.table.n))
     expected = step_sums(card, images, None)
     n = images.n_read
     first = step_sums(card, images, resident)
@@ -64,14 +66,14 @@ def test_not_on_a_cpu_and_not_beyond_the_budget(
     session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = small_run().table
-    assert not ResidentImages(session_double, table, ROOMY).is_on
+    assert not ResidentImages(session_double, table, ROOMY, np.arange(table.n)).is_on
     monkeypatch.setattr(session_double, "is_cpu", False)
-    assert ResidentImages(session_double, table, ROOMY).is_on
+    assert ResidentImages(session_double, table, ROOMY, np.arange(table.n)).is_on
     n_bytes = sum(4 * table.optics[g].box_px ** 2 for g in table.optics_group.tolist())
     tight = replace(ROOMY, limit_bytes=4 * n_bytes - 4)
-    assert not ResidentImages(session_double, table, tight).is_on
+    assert not ResidentImages(session_double, table, tight, np.arange(table.n)).is_on
     small_buffers: MemoryBudget = replace(ROOMY, largest_allocation_bytes=n_bytes // 4)
-    assert not ResidentImages(session_double, table, small_buffers).is_on
+    assert not ResidentImages(session_double, table, small_buffers, np.arange(table.n)).is_on
 
 
 def test_memory_that_runs_out_switches_it_off(
@@ -79,7 +81,7 @@ def test_memory_that_runs_out_switches_it_off(
 ) -> None:
     run = small_run()
     images = CountingImages(run.images)
-    resident = ResidentImages(card, run.table, ROOMY)
+    resident = ResidentImages(card, run.table, ROOMY, np.arange(run.table.n))
 
     def full(*_: Any) -> None:
         raise DeviceMemoryError("full")

@@ -8,22 +8,25 @@ import pytest
 
 from clrelion.errors import OptionsError
 from clrelion.options import RefineOptions
-from clrelion.refinement import run
+from clrelion.refinement import run, set_up
 
 
 def _session(is_cpu: bool) -> SimpleNamespace:
-    return SimpleNamespace(is_cpu=is_cpu, info=SimpleNamespace(label="a device", driver="1"))
+    return SimpleNamespace(
+        is_cpu=is_cpu,
+        info=SimpleNamespace(label="a device", driver="1", kind="cpu"),
+        n_compute_units=2,
+    )
 
 
 @pytest.mark.parametrize(("is_cpu", "refused"), [(False, True), (True, False)])
 def test_only_cpus(is_cpu: bool, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "choose_device", lambda spec: None)
-    monkeypatch.setattr(run, "DeviceSession", lambda *_: _session(is_cpu))
+    monkeypatch.setattr(set_up, "open_session", lambda *_: _session(is_cpu))
 
     def stop(*_args: object) -> None:
         raise RuntimeError("the particles are read")
 
-    monkeypatch.setattr(run, "read_particles", stop)
+    monkeypatch.setattr(set_up, "read_particles", stop)
     options = RefineOptions.model_validate(
         {
             "particles_star": "particles.star",

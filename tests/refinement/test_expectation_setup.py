@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,19 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clrelion.device.memory import MemoryBudget
 from clrelion.errors import StarError
-from clrelion.expectation.results import ExpectationResult
-from clrelion.orientations.symmetry import PointGroup
-from clrelion.refinement import iteration as iteration_module
+from clrelion.expectation.accumulate import empty_sums
+from clrelion.expectation.results import ExpectationResult, ParticleResults
+from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.sharing import WorkSharing
+from clrelion.refinement import shared_expectation
 from clrelion.refinement.expectation_setup import (
     considered_classes,
     image_geometry,
     is_cross_correlation,
     reference_transforms,
 )
-from clrelion.refinement.iteration import Iteration
+from clrelion.refinement.iteration import orders_of_halves
 from clrelion.refinement.progress import no_progress
 from clrelion.refinement.schedule import ImageSizes
+from clrelion.refinement.shared_expectation import SharedExpectation
 from tests.refinement.small_state import PIXEL, N, S, half_model, options_of, run_state
 
 SIZES = ImageSizes(S, (14, 18), (8, 10))
@@ -119,23 +124,30 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
 
     class Step:
         def __init__(self, *arguments: Any) -> None:
-            self.others = arguments[6]
+            self.settings, self.others = arguments[1], arguments[6]
 
-        def run(self, order: Any, *_: Any) -> ExpectationResult:
-            steps.append((self.others, sorted(order.tolist())))
-            sums: Any = None
-            return ExpectationResult(sums)
+        def run(self, claims: Any, found: ParticleResults, count: Any) -> ExpectationResult:
+            ids: list[int] = []
+            while (group := claims.next_group()) is not None:
+                ids += claims.claim(group, 100).tolist()
+            found.is_done[ids] = True
+            steps.append((self.others, sorted(ids)))
+            return ExpectationResult(empty_sums(self.settings), [anything])
 
-    monkeypatch.setattr(iteration_module, "ExpectationStep", Step)
+    monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
     anything: Any = object()
     others: Any = object()
-    cpu: Any = SimpleNamespace(is_cpu=True)
-    options = options_of("--auto_refine", "--split_random_halves")
-    runs = Iteration(
-        cpu, options, PointGroup.from_name("C1"), anything, anything, anything, anything,
-        1, False, others,
-    )  # fmt: skip
     state = run_state(1, is_split=True)
-    runs._expectation(state, [anything, anything], anything, 3, is_last, no_progress)
+    settings: Any = SimpleNamespace(
+        n_classes=1, pdf_direction=np.ones((1, 12)), geometry=[None], scale_correction=np.ones(1),
+        ori_size=16, padding_factor=2.0, r_max=4,
+    )  # fmt: skip
+    profile = SimpleNamespace(timer=lambda _: contextlib.nullcontext())
+    session: Any = SimpleNamespace(is_cpu=True, real=np.float32, profile=profile)
+    budget = MemoryBudget(10**9, 10**9, 0, None, 10**9)
+    orders = orders_of_halves(state, 1)
+    sharing = WorkSharing(Communicator(), orders, state.table.optics_group, [1.0])
+    runs = SharedExpectation(Communicator(), session, budget, anything, others, sharing)
+    runs.run(state, lambda _: settings, anything, orders, is_last, "Expectation", no_progress)
     expected = others if is_last else None
     assert steps == [(expected, [0, 2, 5]), (expected, [1, 3, 4])]

@@ -44,7 +44,8 @@ def run(
     options = options_of("--K", str(state.n_classes), *arguments)
     values = {"masks": None, "solvent_mask": None, "fixed_tau2": None, **parts}
     step = Maximization(options, C1, values["masks"], values["solvent_mask"], values["fixed_tau2"])
-    return step.run(state, results, S, iteration, is_cc, is_last)
+    owners = [[0] * state.n_classes for _ in state.models]
+    return step.run(state, results, owners, S, iteration, is_cc, is_last)
 
 
 def correlation(one: Any, two: Any) -> float:
@@ -146,7 +147,7 @@ class TestClassification:
         step = Maximization(options_of("--sym", "C2"), PointGroup.from_name("C2"), None, None, None)
         state = run_state(1)
         state.models[0].tau2[:] = 1.0
-        volume = step.run(state, [result([6.0])], S, 3, False, False).models[0].maps[0]
+        volume = step.run(state, [result([6.0])], [[0]], S, 3, False, False).models[0].maps[0]
         turned = volume[1:, :0:-1, :0:-1]
         np.testing.assert_allclose(turned, volume[1:, 1:, 1:], atol=2e-3 * volume.max())
 

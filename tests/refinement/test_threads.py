@@ -7,16 +7,17 @@ import pytest
 from clrelion.errors import DeviceError
 from clrelion.fourier.transforms import set_workers, workers_or_default
 from clrelion.options import RefineOptions
-from clrelion.refinement import run
+from clrelion.refinement import devices, run
 
 
-def _no_device(spec: str) -> None:
+def _no_device(spec: str, index: int) -> None:
     raise DeviceError(f"no device {spec}")
 
 
 @pytest.mark.parametrize("n_threads", [1, 7])
 def test_option_sets_the_threads(n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "choose_device", _no_device)  # stops the run before it reads a file
+    # stops the run before it reads a file
+    monkeypatch.setattr(devices, "choose_device", _no_device)
     options = RefineOptions.model_validate(
         {
             "particles_star": "particles.star",

@@ -97,7 +97,12 @@ def test_maximization(session_double: DeviceSession, name: str) -> None:
             mask,
             None,
         )
-        made.append(step.run(state, results, S, case["iteration"], case["is_cc"], case["is_last"]))
+        owners = [[0] * len(weights) for _ in results]
+        made.append(
+            step.run(
+                state, results, owners, S, case["iteration"], case["is_cc"], case["is_last"]
+            )
+        )
     assert_same(made[1], made[0])
 
 

@@ -1,0 +1,212 @@
+"""The communicator of several ranks, over MPI.
+
+All calls of MPI go through one lock, so that any thread level from "serialized" up will do.  What
+may take long is polled with the lock open, so that a thread that receives never waits for one that
+sends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.parallel.communicator import Communicator, Counters
+
+__all__ = ["MpiCommunicator"]
+
+Value = TypeVar("Value")
+
+_PIECE_BYTES = 1 << 26
+"""Broadcasts go in pieces of this size: counts of MPI 3 end at 2^31."""
+_SHORTEST_SLEEP, _LONGEST_SLEEP = 2e-5, 1e-3
+_PROGRESS_INTERVAL = 2e-3
+_ABORT_SECONDS = 5.0
+
+
+class MpiCommunicator(Communicator):
+    """All ranks of an MPI job.
+
+    Parameters
+    ----------
+    mpi
+        The module ``mpi4py.MPI``.
+    """
+
+    def __init__(self, mpi: Any) -> None:
+        super().__init__()
+        self._mpi = mpi
+        self._comm = mpi.COMM_WORLD.Dup()
+        self._lock = threading.RLock()
+        self.rank, self.size = int(self._comm.rank), int(self._comm.size)
+        local = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
+        self.local_rank, self.local_size = int(local.rank), int(local.size)
+        node = int(local.bcast(self.rank, 0))
+        local.Free()
+        found = self._comm.allgather((self.hosts[0], node))
+        self.hosts = [host for host, _ in found]
+        self.nodes = [node for _, node in found]
+
+    def bcast(self, value: Value, root: int = 0) -> Value:
+        """Give all ranks the value that ``root`` has."""
+        packed = pickle.dumps(value, protocol=5) if self.rank == root else b""
+        self.barrier()
+        with self._lock, self.activity.waiting():
+            size = self._comm.bcast(len(packed), root)
+        buffer = np.empty(size, dtype=np.uint8)
+        if self.rank == root:
+            buffer[:] = np.frombuffer(packed, dtype=np.uint8)
+        self.bcast_array(buffer, root)
+        if self.rank == root:
+            return value
+        return pickle.loads(buffer.data)  # type: ignore[no-any-return]  # of our own job
+
+    def bcast_array(self, array: NDArray[Any], root: int = 0) -> None:
+        """Overwrite a C-contiguous array with that of ``root``; of one size on all ranks."""
+        flat = _as_bytes(array)
+        with self._lock, self.activity.waiting():
+            for start in range(0, flat.size, _PIECE_BYTES):
+                piece = flat[start : start + _PIECE_BYTES]
+                self._comm.Bcast([piece, self._mpi.BYTE], root)
+
+    def allgather(self, value: Value) -> list[Value]:
+        """Give all ranks the values of all, by rank."""
+        packed = np.frombuffer(pickle.dumps(value, protocol=5), dtype=np.uint8)
+        self.barrier()
+        with self._lock, self.activity.waiting():
+            sizes = self._comm.allgather(packed.size)
+        values = []
+        for rank, size in enumerate(sizes):
+            buffer = packed.copy() if rank == self.rank else np.empty(size, dtype=np.uint8)
+            self.bcast_array(buffer, rank)
+            values.append(value if rank == self.rank else pickle.loads(buffer.data))
+        return values
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here, without keeping a core busy."""
+        with self._lock:
+            request = self._comm.Ibarrier()
+        self._wait(request)
+
+    def send(self, array: NDArray[Any], rank: int, tag: int) -> None:
+        """Send a C-contiguous array; other threads of this rank may communicate meanwhile."""
+        with self._lock:
+            request = self._comm.Isend([_as_bytes(array), self._mpi.BYTE], rank, tag)
+        self._wait(request)
+
+    def receive(self, array: NDArray[Any], rank: int, tag: int) -> None:
+        """Fill a C-contiguous array with the one that a rank sends."""
+        with self._lock:
+            request = self._comm.Irecv([_as_bytes(array), self._mpi.BYTE], rank, tag)
+        self._wait(request)
+
+    def has_message(self, rank: int, tag: int) -> bool:
+        """Tell whether a rank is sending something with this tag."""
+        with self._lock:
+            return bool(self._comm.Iprobe(rank, tag))
+
+    def _wait(self, request: Any) -> None:
+        """Wait for a request; the longer it takes, the less often it is asked for."""
+        sleep = _SHORTEST_SLEEP
+        is_main = threading.current_thread() is threading.main_thread()
+        with self.activity.waiting() if is_main else _nothing():
+            while True:
+                with self._lock:
+                    if request.Test():
+                        return
+                time.sleep(sleep)
+                sleep = min(1.5 * sleep, _LONGEST_SLEEP)
+
+    def counters(self, n: int) -> Counters:
+        """Make counters, on all ranks together."""
+        return _WindowCounters(self._mpi, self._comm, self._lock, self.barrier, n)
+
+    @contextmanager
+    def progressing(self) -> Iterator[None]:
+        """Serve other ranks' one-sided operations while this one computes.
+
+        Over a network many MPI libraries answer them only within some call of MPI.
+        """
+        ended = threading.Event()
+
+        def poll() -> None:
+            while not ended.wait(_PROGRESS_INTERVAL):
+                if self._lock.acquire(blocking=False):
+                    try:
+                        self._comm.Iprobe()
+                    finally:
+                        self._lock.release()
+
+        thread = threading.Thread(target=poll, name="mpi-progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def abort(self, code: int) -> None:
+        """End all ranks at once, whatever they and the MPI library are doing."""
+        # without the lock: it may be held by a thread that will never return
+        ending = threading.Thread(target=self._mpi.COMM_WORLD.Abort, args=(code,), daemon=True)
+        ending.start()
+        ending.join(_ABORT_SECONDS)
+        os._exit(code)
+
+
+class _WindowCounters(Counters):
+    """Counters in windows of MPI, raised by one-sided fetch-and-add."""
+
+    def __init__(self, mpi: Any, comm: Any, lock: Any, barrier: Any, n: int) -> None:
+        super().__init__(n)
+        self._mpi, self._lock, self._barrier = mpi, lock, barrier
+        self._rank = int(comm.rank)
+        item = np.dtype(np.int64).itemsize
+        with lock:
+            self._window = mpi.Win.Allocate(n * item, item, comm=comm)
+            self._window.Lock_all()
+        self._n = n
+        self.reset()
+
+    def reset(self) -> None:
+        """Set all to zero, on all ranks together."""
+        self._barrier()
+        for index in range(self._n):
+            self._fetch(self._rank, index, 0, self._mpi.REPLACE)
+        self._barrier()
+
+    def add(self, rank: int, index: int, amount: int) -> int:
+        """Raise a counter and give the value it had before, in one step that nothing divides."""
+        return self._fetch(rank, index, amount, self._mpi.SUM)
+
+    def _fetch(self, rank: int, index: int, amount: int, operation: Any) -> int:
+        given, before = np.array(amount, dtype=np.int64), np.zeros(1, dtype=np.int64)
+        with self._lock:
+            self._window.Fetch_and_op(given, before, rank, index, operation)
+            self._window.Flush(rank)
+        return int(before[0])
+
+    def close(self) -> None:
+        """Give the counters up, on all ranks together."""
+        self._barrier()
+        with self._lock:
+            self._window.Unlock_all()
+            self._window.Free()
+
+
+def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if not array.flags.c_contiguous:
+        raise ValueError("only C-contiguous arrays travel between ranks")
+    return array.reshape(-1).view(np.uint8)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

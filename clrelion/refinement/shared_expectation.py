@@ -1,0 +1,344 @@
+"""The expectation step of one iteration, shared by the ranks.
+
+In: settings of each half-set.  Out: the same on all ranks, whoever did what: each particle's best
+pose and all sums but the volumes, which only their owners have.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.device.memory import MemoryBudget
+from clrelion.errors import NumericalError
+from clrelion.expectation.accumulate import empty_sums
+from clrelion.expectation.resident_images import ResidentImages
+from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.step import ExpectationStep
+from clrelion.fourier.padded import centred_shape
+from clrelion.maximization import volume_steps
+from clrelion.maximization.device_sums import VolumeSums
+from clrelion.maximization.reduction import VolumeReduction
+from clrelion.maximization.sums import ParameterSums
+from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.sharing import WorkSharing
+from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.refinement.progress import Progress, ProgressMaker, no_progress
+from clrelion.refinement.state import RunState
+
+if TYPE_CHECKING:
+    from clrelion.device.session import DeviceSession
+    from clrelion.planning.volumes import VolumePlacement
+
+__all__ = ["SharedExpectation"]
+
+_log = logging.getLogger(__name__)
+
+_VOLUME_BYTES_PER_SECOND = 1e9
+"""At which a volume more is cleared, sent and added up, all in all."""
+
+
+@dataclass
+class _Step:
+    """A step under way on this rank.
+
+    Attributes
+    ----------
+    state, is_last
+        Of the iteration.
+    settings_of
+        Settings of a half-set, made when first asked for.
+    placement
+        Where this rank's volumes live.
+    found
+        Results of the particles.
+    count
+        Counts particles for the progress display.
+    local
+        What this rank has added up, by half-set.
+    """
+
+    state: RunState
+    is_last: bool
+    settings_of: Callable[[int], ExpectationSettings]
+    placement: VolumePlacement
+    found: ParticleResults
+    count: Callable[[int], None] = lambda _: None
+    local: dict[int, ExpectationResult] = field(default_factory=dict)
+
+
+class SharedExpectation:
+    """Runs the expectation steps of a run.
+
+    Parameters
+    ----------
+    comm
+        Ranks.
+    session
+        This rank's device.
+    budget
+        Device memory that may be used.
+    images, reconstruct_images
+        Particle images; images for back-projection in the last iteration, or None.
+    sharing
+        Who works on which particles.
+    is_ordered
+        Add volumes up in the order of the ranks.
+    """
+
+    def __init__(
+        self,
+        comm: Communicator,
+        session: DeviceSession,
+        budget: MemoryBudget,
+        images: ParticleImages | PrereadImages,
+        reconstruct_images: ParticleImages | None,
+        sharing: WorkSharing,
+        is_ordered: bool = False,
+    ) -> None:
+        self._comm = comm
+        self._session = session
+        self._budget = budget
+        self._images = images
+        self._reconstruct_images = reconstruct_images
+        self._sharing = sharing
+        self._is_ordered = is_ordered
+        self._resident: ResidentImages | None = None
+
+    def close(self) -> None:
+        """Give up what the ranks have in common, on all of them together."""
+        self._sharing.close()
+
+    def owner(self, i_half: int) -> int:
+        """Rank that has most particles of a half-set."""
+        owners = self._sharing.owners[self._sharing.orders[i_half]]
+        return int(np.argmax(np.bincount(owners, minlength=self._comm.size)))
+
+    def volume_owners(self, state: RunState) -> list[list[int]]:
+        """Rank that reconstructs each class of each half-set."""
+        if state.is_split:
+            return [[self.owner(i_half)] for i_half in range(len(state.models))]
+        owners = self._sharing.owners
+        shares = np.bincount(owners[owners >= 0], minlength=self._comm.size)
+        # slow devices reconstruct nothing
+        fast = np.flatnonzero(2 * shares >= shares.max()).tolist()
+        return [[fast[k % len(fast)] for k in range(state.n_classes)]]
+
+    def halves_of_rank(self) -> list[int]:
+        """Half-sets this rank has particles of."""
+        mine = self._sharing.owners == self._comm.rank
+        return [i for i, order in enumerate(self._sharing.orders) if mine[order].any()]
+
+    def run(
+        self,
+        state: RunState,
+        settings_of: Callable[[int], ExpectationSettings],
+        placement: VolumePlacement,
+        orders: list[NDArray[np.int64]],
+        is_last: bool,
+        label: str,
+        progress: ProgressMaker,
+    ) -> tuple[list[ExpectationResult], ParticleResults]:
+        """Run the step.
+
+        Parameters
+        ----------
+        settings_of
+            Makes the settings of a half-set; asked for those this rank works on.
+        placement
+            Where this rank's volumes live.
+        orders
+            Processing order of each half-set.
+        is_last
+            Back-project the images for it.
+        label
+            For the progress display.
+
+        Raises
+        ------
+        NumericalError
+            No particle of a half-set had a finite weight.
+        """
+        comm, sharing = self._comm, self._sharing
+        usable = np.ones(state.table.n, dtype=np.bool_)
+        # images stay bad; without a finite weight a particle may do better next time
+        bad = {i: reason for i, reason in state.skipped.items() if reason == NOT_FINITE}
+        usable[list(bad)] = False
+        sharing.begin(usable, orders)
+        found = ParticleResults.of(state.table)
+        step = _Step(state, is_last, functools.cache(settings_of), placement, found)
+        display = progress if comm.is_first else no_progress
+        started = time.perf_counter()
+        with comm.progressing(), display(state.table.n, label) as bar:
+            step.count = self._counting(bar)
+            settings = step.settings_of((self.halves_of_rank() or [0])[0])
+            owners = self.volume_owners(state)
+            with self._reduction(owners, settings) as reduction:
+                for i_half, helps in sharing.visits():
+                    self._visit(step, i_half, helps)
+                while (behind := self._half_to_help(settings)) is not None:
+                    self._visit(step, behind, helps=True)
+                seconds = time.perf_counter() - started
+                with self._session.profile.timer("reduction"):
+                    volumes = reduction.finish(_numbered(step.local, state.n_classes))
+                    results = self._results(step, volumes, settings)
+                    done_by = self._merge(step.found)
+        self._report(done_by, seconds)
+        self._conclude(step, results, bad, done_by)
+        return results, step.found
+
+    def _reduction(
+        self, owners: list[list[int]], settings: ExpectationSettings
+    ) -> VolumeReduction:
+        return VolumeReduction(
+            self._comm,
+            [owner for of_half in owners for owner in of_half],
+            settings.padding_factor,
+            settings.r_max,
+            settings.ori_size,
+            self._session.real,
+            self._is_ordered,
+        )
+
+    def _counting(self, bar: Progress) -> Callable[[int], None]:
+        """Make the counter of a progress display, which shows what all ranks have claimed."""
+        if self._comm.size == 1 or not self._comm.is_first:
+            return bar.update
+        shown = 0
+
+        def count(_: int) -> None:
+            nonlocal shown
+            claimed = self._sharing.claimed_by_all()
+            bar.update(claimed - shown)
+            shown = claimed
+
+        return count
+
+    def _half_to_help(self, settings: ExpectationSettings) -> int | None:
+        shape = centred_shape(settings.padding_factor, settings.r_max)
+        item = np.dtype(self._session.real).itemsize
+        n_bytes = 4 * item * int(np.prod(shape)) * settings.n_classes
+        return self._sharing.half_to_help(n_bytes / _VOLUME_BYTES_PER_SECOND)
+
+    def _visit(self, step: _Step, i_half: int, helps: bool) -> None:
+        """Work on what can be claimed of a half-set, and add to what was done of it before."""
+        is_first_plan = self._comm.is_first and not step.local
+        work = ExpectationStep(
+            self._session,
+            step.settings_of(i_half),
+            step.state.table,
+            self._images,
+            self._budget,
+            _print_plan if is_first_plan else lambda _: None,
+            self._reconstruct_images if step.is_last else None,
+            self._residents(step.state),
+            step.placement,
+        )
+        result = work.run(self._sharing.claims(i_half, helps), step.found, step.count)
+        before = step.local.get(i_half)
+        if before is None:
+            step.local[i_half] = result
+            return
+        before.parameters.add(result.parameters)
+        before.skipped.update(result.skipped)
+        for mine, more in zip(before.backprojections, result.backprojections, strict=True):
+            volume_steps.add(mine, more)
+
+    def _residents(self, state: RunState) -> ResidentImages:
+        """Images that stay on the device; none of them before the first iteration."""
+        if self._resident is None:
+            self._resident = ResidentImages(
+                self._session, state.table, self._budget, self._sharing.own
+            )
+        return self._resident
+
+    def _results(
+        self, step: _Step, volumes: dict[int, VolumeSums], settings: ExpectationSettings
+    ) -> list[ExpectationResult]:
+        """Sums of each half-set over all ranks, added in the order of the ranks."""
+        everybody = self._comm.allgather(
+            {h: (r.parameters.to_vector(), r.skipped) for h, r in step.local.items()}
+        )
+        n_classes = settings.n_classes
+        results = []
+        for i_half in range(len(step.state.models)):
+            total = empty_sums(settings)
+            skipped: dict[int, str] = {}
+            for of_rank in everybody:
+                if i_half in of_rank:
+                    vector, left_out = of_rank[i_half]
+                    total.add(ParameterSums.from_vector(vector, total))
+                    skipped.update(left_out)
+            of_half = [volumes.get(i_half * n_classes + k) for k in range(n_classes)]
+            results.append(ExpectationResult(total, of_half, skipped))
+        return results
+
+    def _merge(self, found: ParticleResults) -> NDArray[np.int32]:
+        """Give all ranks the results of all; tells which rank worked on each particle, or -1."""
+        done_by = np.full(len(found.is_done), -1, dtype=np.int32)
+        mine = np.flatnonzero(found.is_done)
+        done_by[mine] = self._comm.rank
+        if self._comm.size == 1:
+            return done_by
+        columns = [getattr(found, one.name) for one in fields(found)]
+        ids, ranks, *values = self._comm.concatenated(
+            [mine, done_by[mine], *(column[mine] for column in columns)]
+        )
+        done_by[ids] = ranks
+        for column, of_all in zip(columns, values, strict=True):
+            column[ids] = of_all
+        return done_by
+
+    def _report(self, done_by: NDArray[np.int32], seconds: float) -> None:
+        """Tell how evenly the ranks were busy."""
+        if self._comm.size == 1:
+            return
+        times = self._comm.allgather(seconds)
+        counts = np.bincount(done_by[done_by >= 0], minlength=self._comm.size)
+        work = ", ".join(f"{n} in {t:.2f} s" for n, t in zip(counts, times, strict=True))
+        _log.info("Particles of rank 0, 1 ...: %s", work)
+
+    def _conclude(
+        self,
+        step: _Step,
+        results: list[ExpectationResult],
+        bad: dict[int, str],
+        done_by: NDArray[np.int32],
+    ) -> None:
+        """Check that there are results at all; particles stay where they were worked on."""
+        for order in self._sharing.orders:
+            if not step.found.is_done[order].any():
+                raise NumericalError(
+                    f"{step.state.table.star_path}: no particle has a finite weight; check the "
+                    "images, the reference and its grey scale"
+                )
+        step.state.skipped = bad
+        for result in results:
+            step.state.skipped.update(result.skipped)
+        self._sharing.finish(done_by)
+        if self._comm.size > 1:
+            self._residents(step.state).retain(self._sharing.own)
+
+
+def _numbered(
+    local: dict[int, ExpectationResult], n_classes: int
+) -> dict[int, VolumeSums]:
+    """Volumes of all half-sets and classes, by one number."""
+    return {
+        i_half * n_classes + k: volume
+        for i_half, result in local.items()
+        for k, volume in enumerate(result.backprojections)
+    }
+
+
+def _print_plan(lines: list[str]) -> None:
+    for line in lines:
+        _log.info("%s", line)
