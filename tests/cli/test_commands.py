@@ -16,6 +16,7 @@ from clrelion.cli.progress import Progress
 from clrelion.cli.refine import refine
 from clrelion.errors import AbortRequested, ImageError
 from clrelion.options import RefineOptions
+from clrelion.parallel.communicator import Communicator
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "--i particles.star --o out/run --ref ref.mrc --norm --scale"
@@ -87,13 +88,17 @@ class TestHowARunEnds:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Callable[[BaseException | None], int]:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(refine_module, "setup_logging", lambda verbosity: None)
+        monkeypatch.setattr(refine_module, "setup_logging", lambda verbosity, rank: None)
         monkeypatch.setattr(refine_module, "_report", lambda root: sys.stdout.write(root))
 
         def end(error: BaseException | None) -> int:
             def run_refinement(
-                options: RefineOptions, command_line: str, progress: Callable[[int, str], Progress]
+                options: RefineOptions,
+                command_line: str,
+                progress: Callable[[int, str], Progress],
+                comm: Communicator,
             ) -> types.SimpleNamespace:
+                assert comm.size == 1
                 assert progress is Progress
                 assert command_line.startswith("clrelion_refine --i particles.star --o out/run")
                 if error is not None:

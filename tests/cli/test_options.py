@@ -184,10 +184,13 @@ class TestContinue:
 
 
 def test_every_flag_has_help_and_a_sound_unit() -> None:
-    units = {"", "Å", "Å/px", "Å^2", "px", "deg", "shells", "MB"}
+    units = {"", "Å", "Å/px", "Å^2", "px", "deg", "shells", "MB", "s"}
     for name, flag in flags().items():
         assert flag.help.endswith("."), name
         assert flag.unit in units, name
         assert flag_of(name) == f"--{flag.name}"
-        suffix = {"Å": "_angst", "px": "_px", "deg": "_deg", "Å^2": "_angst2"}.get(flag.unit, "")
+        suffixes = {
+            "Å": "_angst", "px": "_px", "deg": "_deg", "Å^2": "_angst2", "s": "_seconds",
+        }  # fmt: skip
+        suffix = suffixes.get(flag.unit, "")
         assert name.endswith(suffix), name

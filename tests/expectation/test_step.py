@@ -365,13 +365,6 @@ def test_bad_images_are_left_out(session_double: DeviceSession) -> None:
     assert particles.norm_correction[4] == run.table.norm_correction[4]
 
 
-def test_no_usable_particle_at_all(session: DeviceSession) -> None:
-    run, _ = case("normal")
-    images = {i: np.full_like(image, 1e37) for i, image in run.images.items()}
-    with pytest.raises(NumericalError, match=r"small\.star: no particle"):
-        replace(run, images=images).run(session)
-
-
 def test_scales_out_of_range(
     session: DeviceSession, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ def _session(is_cpu: bool) -> SimpleNamespace:
         is_cpu=is_cpu,
         info=SimpleNamespace(label="a device", driver="1", kind="cpu"),
         n_compute_units=2,
+        profile=SimpleNamespace(),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clrelion.device.memory import MemoryBudget
-from clrelion.errors import StarError
+from clrelion.errors import NumericalError, StarError
 from clrelion.expectation.accumulate import empty_sums
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.parallel.communicator import Communicator
@@ -28,6 +28,7 @@ from clrelion.refinement.iteration import orders_of_halves
 from clrelion.refinement.progress import no_progress
 from clrelion.refinement.schedule import ImageSizes
 from clrelion.refinement.shared_expectation import SharedExpectation
+from clrelion.refinement.state import RunState
 from tests.refinement.small_state import PIXEL, N, S, half_model, options_of, run_state
 
 SIZES = ImageSizes(S, (14, 18), (8, 10))
@@ -115,6 +116,22 @@ def test_which_iterations_correlate() -> None:
     assert is_cross_correlation(run_state(), options_of("--always_cc"), 7)
 
 
+def shared_step(state: RunState, others: Any, is_last: bool) -> None:
+    """Run the expectation step of both half-sets with settings of the smallest size."""
+    anything: Any = object()
+    settings: Any = SimpleNamespace(
+        n_classes=1, pdf_direction=np.ones((1, 12)), geometry=[None], scale_correction=np.ones(1),
+        ori_size=16, padding_factor=2.0, r_max=4,
+    )  # fmt: skip
+    profile = SimpleNamespace(timer=lambda _: contextlib.nullcontext())
+    session: Any = SimpleNamespace(is_cpu=True, real=np.float32, profile=profile)
+    budget = MemoryBudget(10**9, 10**9, 0, None, 10**9)
+    orders = orders_of_halves(state, 1)
+    sharing = WorkSharing(Communicator(), orders, state.table.optics_group, [1.0])
+    runs = SharedExpectation(Communicator(), session, budget, anything, others, sharing)
+    runs.run(state, lambda _: settings, anything, orders, is_last, "Expectation", no_progress)
+
+
 @pytest.mark.parametrize("is_last", [False, True])
 def test_images_for_reconstruction_count_in_the_last_iteration_only(
     monkeypatch: pytest.MonkeyPatch, is_last: bool
@@ -138,16 +155,19 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
     anything: Any = object()
     others: Any = object()
     state = run_state(1, is_split=True)
-    settings: Any = SimpleNamespace(
-        n_classes=1, pdf_direction=np.ones((1, 12)), geometry=[None], scale_correction=np.ones(1),
-        ori_size=16, padding_factor=2.0, r_max=4,
-    )  # fmt: skip
-    profile = SimpleNamespace(timer=lambda _: contextlib.nullcontext())
-    session: Any = SimpleNamespace(is_cpu=True, real=np.float32, profile=profile)
-    budget = MemoryBudget(10**9, 10**9, 0, None, 10**9)
-    orders = orders_of_halves(state, 1)
-    sharing = WorkSharing(Communicator(), orders, state.table.optics_group, [1.0])
-    runs = SharedExpectation(Communicator(), session, budget, anything, others, sharing)
-    runs.run(state, lambda _: settings, anything, orders, is_last, "Expectation", no_progress)
+    shared_step(state, others, is_last)
     expected = others if is_last else None
     assert steps == [(expected, [0, 2, 5]), (expected, [1, 3, 4])]
+
+
+def test_no_particle_with_a_finite_weight_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Step:
+        def __init__(self, *arguments: Any) -> None:
+            self.settings = arguments[1]
+
+        def run(self, claims: Any, found: ParticleResults, count: Any) -> ExpectationResult:
+            return ExpectationResult(empty_sums(self.settings), [object()])
+
+    monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
+    with pytest.raises(NumericalError, match="no particle has a finite weight; check the images"):
+        shared_step(run_state(1), None, is_last=False)
