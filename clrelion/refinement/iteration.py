@@ -165,7 +165,7 @@ class Iteration:
         label = f"Expectation iteration {iteration}"
         if not self._options.auto_refine:
             label += f" of {self._options.max_iterations}"
-        results, found = self._expectation.run(
+        results, found, owners = self._expectation.run(
             state, settings_of, placement, self.orders(state), is_last, label, progress
         )
         del settings_of  # the references make room for the reconstruction
@@ -178,7 +178,7 @@ class Iteration:
             made = self._maximization.run(
                 state,
                 results,
-                self._expectation.volume_owners(state),
+                owners,
                 sizes.current_size,
                 iteration,
                 is_cc,

@@ -122,7 +122,7 @@ class SharedExpectation:
         owners = self._sharing.owners[self._sharing.orders[i_half]]
         return int(np.argmax(np.bincount(owners, minlength=self._comm.size)))
 
-    def volume_owners(self, state: RunState) -> list[list[int]]:
+    def _volume_owners(self, state: RunState) -> list[list[int]]:
         """Rank that reconstructs each class of each half-set."""
         if state.is_split:
             return [[self.owner(i_half)] for i_half in range(len(state.models))]
@@ -146,7 +146,7 @@ class SharedExpectation:
         is_last: bool,
         label: str,
         progress: ProgressMaker,
-    ) -> tuple[list[ExpectationResult], ParticleResults]:
+    ) -> tuple[list[ExpectationResult], ParticleResults, list[list[int]]]:
         """Run the step.
 
         Parameters
@@ -161,6 +161,15 @@ class SharedExpectation:
             Back-project the images for it.
         label
             For the progress display.
+
+        Returns
+        -------
+        results
+            Sums of each half-set; volumes where this rank owns them, else None.
+        found
+            Results of all particles.
+        owners
+            Rank that owns the volume of each class of each half-set.
 
         Raises
         ------
@@ -180,7 +189,7 @@ class SharedExpectation:
         with comm.progressing(), display(state.table.n, label) as bar:
             step.count = self._counting(bar)
             settings = step.settings_of((self.halves_of_rank() or [0])[0])
-            owners = self.volume_owners(state)
+            owners = self._volume_owners(state)
             with self._reduction(owners, settings) as reduction:
                 for i_half, helps in sharing.visits():
                     self._visit(step, i_half, helps)
@@ -193,7 +202,7 @@ class SharedExpectation:
                     done_by = self._merge(step.found)
         self._report(done_by, seconds)
         self._conclude(step, results, bad, done_by)
-        return results, step.found
+        return results, step.found, owners
 
     def _reduction(
         self, owners: list[list[int]], settings: ExpectationSettings
