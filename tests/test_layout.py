@@ -26,6 +26,7 @@ ROOMS = [
     "maximization",
     "refinement",
     "postprocess",
+    "projection",
     "report",
     "simulation",
     "cli",

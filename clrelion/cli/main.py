@@ -43,6 +43,10 @@ COMMANDS: dict[str, Command] = {
         "clrelion.cli.postprocess", "postprocess",
         "mask, FSC within it and sharpening of two half maps",
     ),
+    "reconstruct": Command(
+        "clrelion.cli.reconstruct", "reconstruct",
+        "a map from particles whose poses are known",
+    ),
     "devices": Command(
         "clrelion.cli.devices", "devices",
         "list the OpenCL devices of this machine and test them",

@@ -153,7 +153,7 @@ def _parser(program: str) -> CommandParser:
     others = parser.add_argument_group("others").add_argument
     others("--random_seed", type=int, default=0, metavar="N", help="of the random phases [0]")
     others("--j", type=int, default=None, metavar="N", help="threads [all cores]")
-    others("--verb", type=int, default=1, metavar="N", help="0: warnings only, 1: normal [1]")
+    others("--verb", type=int, default=1, choices=(0, 1, 2), help="0: warnings only [1]")
     others("--pipeline_control", metavar="DIR", help="folder of RELION's marker files")
     return parser
 
