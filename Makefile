@@ -11,7 +11,7 @@ DEVICE ?= cpu
 
 .PHONY: demo test lint types parity bench setup clean
 
-demo: $(VENV)/.report
+demo: $(VENV)/.installed
 	@tools/ensure_opencl.sh $(VENV) any >/dev/null
 	@rm -rf demo
 	$(BIN)/clrelion_refine --o demo/run --device $(DEVICE) \
@@ -41,13 +41,13 @@ bench: setup
 
 setup: $(VENV)/.dev
 
-$(VENV)/.report: $(INPUTS)
-	@tools/make_venv.sh $(VENV) report
+$(VENV)/.installed: $(INPUTS)
+	@tools/make_venv.sh $(VENV)
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS)
-	@tools/make_venv.sh $(VENV) dev,report
-	@touch $(VENV)/.report $@
+	@tools/make_venv.sh $(VENV) dev
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

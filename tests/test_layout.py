@@ -29,7 +29,6 @@ ROOMS = [
     "projection",
     "report",
     "simulation",
-    "api",
     "cli",
 ]
 SHARED = {"errors", "constants"}  # any room may import these

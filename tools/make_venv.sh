@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Make the virtual environment and install clrelion into it, editable.
-# Usage: tools/make_venv.sh VENV EXTRAS        e.g. tools/make_venv.sh .venv dev,report
+# Usage: tools/make_venv.sh VENV [EXTRAS]      e.g. tools/make_venv.sh .venv dev,vkfft
 set -euo pipefail
 venv=$1
-extras=$2
+extras=${2:-}
 python=${PYTHON:-python3}
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
@@ -22,4 +22,4 @@ if [ ! -x "$venv/bin/pip" ]; then
         "$python" -m venv "$venv"
     fi
 fi
-"$venv/bin/pip" install --quiet --disable-pip-version-check --use-pep517 --editable ".[$extras]"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --use-pep517 --editable ".${extras:+[$extras]}"

@@ -47,6 +47,10 @@ COMMANDS: dict[str, Command] = {
         "clrelion.cli.reconstruct", "reconstruct",
         "a map from particles whose poses are known",
     ),
+    "report": Command(
+        "clrelion.cli.report", "report",
+        "show a run of clrelion or RELION on one HTML page",
+    ),
     "devices": Command(
         "clrelion.cli.devices", "devices",
         "list the OpenCL devices of this machine and test them",

@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from clrelion.cli.console import complain, setup_logging
 from clrelion.cli.jobs import FAILURE, SUCCESS, run_job
@@ -17,6 +18,9 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.launch import join_ranks, launched_rank
 from clrelion.parallel.placement import share_cores
 from clrelion.parallel.watch import Watch
+
+if TYPE_CHECKING:
+    from clrelion.refinement.diary import Diary
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +78,18 @@ def refine(
         return FAILURE
     options = command.options
     setup_logging(options.verbosity, rank)
-    for notice in command.notices if rank == 0 else ():
-        logger.warning("%s", notice)
     if options.print_symmetry_ops:
         return _print_symmetry(options, program)
-    if command.wants_gpu and rank == 0:
-        _say_if_there_is_no_gpu()
-    return _run(options, shlex.join([program, *arguments]), program)
+    # Imported here and below so that --help and mistakes do not wait for it.
+    from clrelion.refinement.diary import Diary
+
+    diary = Diary()
+    with diary.listening():
+        for notice in command.notices if rank == 0 else ():
+            logger.warning("%s", notice)
+        if command.wants_gpu and rank == 0:
+            _say_if_there_is_no_gpu()
+        return _run(options, shlex.join([program, *arguments]), program, diary)
 
 
 def _say_if_there_is_no_gpu() -> None:
@@ -94,7 +103,7 @@ def _say_if_there_is_no_gpu() -> None:
         logger.warning("--mode 1: there is no GPU on this machine; the best other device is used")
 
 
-def _run(options: RefineOptions, command_line: str, program: str) -> int:
+def _run(options: RefineOptions, command_line: str, program: str, diary: "Diary") -> int:
     """Run as one of the ranks that were started."""
     try:
         comm = join_ranks()
@@ -105,12 +114,23 @@ def _run(options: RefineOptions, command_line: str, program: str) -> int:
 
     def work() -> list[tuple[str, str]]:
         share_cores(options.device, comm)
-        # Imported here so that --help and mistakes do not wait for OpenCL.
         from clrelion.refinement.run import run_refinement
+        from clrelion.report.live import LiveReport
 
-        summary = run_refinement(options, command_line, progress=Progress, comm=comm)
-        if comm.is_first and not options.dry_run and not options.skip_maximize:
-            _report(summary.output_root)
+        report = LiveReport()
+        is_shown = not options.dry_run and not options.skip_maximize
+        try:
+            run_refinement(
+                options, command_line, Progress, comm=comm,
+                diary=diary, on_written=report.add if is_shown else None,
+            )  # fmt: skip
+        except BaseException as error:
+            diary.add_warning(f"The run ended: {error or type(error).__name__}")
+            raise
+        finally:
+            page = report.finish(diary.snapshot().warnings)
+        if page is not None:
+            logger.info("Report: %s", page)
         return []  # the run has written its output nodes
 
     markers = PipelineControl(options.pipeline_control)
@@ -126,17 +146,6 @@ def _run(options: RefineOptions, command_line: str, program: str) -> int:
     )
     watch.close()
     return code
-
-
-def _report(root: str) -> None:
-    """Draw the results; a failing picture must not fail a good run."""
-    from clrelion.report.summary import make_report
-
-    try:
-        logger.info("Report: %s", make_report(root))
-    except Exception as error:
-        logger.warning("no report was made: %s: %s", type(error).__name__, error)
-        logger.debug("raised here:", exc_info=True)
 
 
 def _print_symmetry(options: RefineOptions, program: str) -> int:

@@ -96,17 +96,21 @@ class Profile:
         self.kernels.clear()
         self._start = time.perf_counter()
 
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each row, in the order of the table, without the time between rows."""
+        named = [step for step in STEPS if step in self.rows and step != "others"]
+        named += [row for row in self.rows if row not in STEPS]
+        return {row: self.rows[row].seconds for row in named}
+
     def table(self) -> str:
         """Text table: steps with seconds, share and count; then kernels, if they were timed."""
         total = time.perf_counter() - self._start
-        named = [step for step in STEPS if step in self.rows and step != "others"]
-        named += [row for row in self.rows if row not in STEPS]
-        seconds = {row: self.rows[row].seconds for row in named}
+        seconds = self.seconds()
         others = max(0.0, total - sum(seconds.values()))
         lines = [f"{'step':<24}{'seconds':>10}{'share':>8}{'calls':>9}"]
-        for row in named:
-            share = 100 * seconds[row] / total if total > 0 else 0.0
-            lines.append(f"{row:<24}{seconds[row]:>10.3f}{share:>7.1f}%{self.rows[row].count:>9}")
+        for row, spent in seconds.items():
+            share = 100 * spent / total if total > 0 else 0.0
+            lines.append(f"{row:<24}{spent:>10.3f}{share:>7.1f}%{self.rows[row].count:>9}")
         share = 100 * others / total if total > 0 else 0.0
         lines.append(f"{'others':<24}{others:>10.3f}{share:>7.1f}%")
         lines.append(f"{'total':<24}{total:>10.3f}")

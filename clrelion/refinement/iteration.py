@@ -104,6 +104,11 @@ class Iteration:
         self._comm = comm
         self._grids: tuple[object, Grids] | None = None
 
+    @property
+    def budget(self) -> MemoryBudget:
+        """Device memory that may be used."""
+        return self._budget
+
     def grids(self, state: RunState) -> Grids:
         """Sampling grids of the present sampling."""
         if self._grids is None or self._grids[0] != state.sampling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.io.bild import write_angular_distribution
+from clrelion.io.journal import Journal, journal_file, write_journal
 from clrelion.io.mrc import write_map
-from clrelion.io.particle_table import write_particles
+from clrelion.io.particle_table import ParticleTable, write_particles
 from clrelion.io.run_files import (
     ModelFile,
     OptimiserFile,
@@ -32,9 +34,36 @@ from clrelion.refinement.own_options import own_labels
 from clrelion.refinement.schedule_state import ScheduleState
 from clrelion.refinement.state import HalfModel, RunState
 
-__all__ = ["Output"]
+__all__ = ["Output", "Written"]
 
 _NOT_KNOWN_ANGST = 999.0
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the files of an iteration hold, for whoever shows it.
+
+    Attributes
+    ----------
+    root
+        ``--o``.
+    number
+        Of the iteration; None for the converged one.
+    models
+        One a half-set.
+    class_maps, half_maps
+        Files of the maps, and of the unfiltered half maps.
+    """
+
+    root: str
+    number: int | None
+    models: list[ModelFile]
+    sampling: SamplingFile
+    optimiser: OptimiserFile
+    table: ParticleTable
+    journal: Journal
+    class_maps: list[str]
+    half_maps: list[str]
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,8 @@ class Output:
         ``--o``.
     options, point_group_name, random_seed, particle_diameter_angst, command_line
         What the files repeat of the run's options.
+    on_written
+        Called with each iteration once its files are complete, in the thread that wrote them.
     """
 
     root: str
@@ -55,14 +86,16 @@ class Output:
     random_seed: int
     particle_diameter_angst: float
     command_line: str
+    on_written: Callable[[Written], None] | None = None
 
     def write(
         self,
         state: RunState,
         grids: Grids,
+        journal: Journal,
         is_final: bool = False,
         unfiltered_half_maps: list[NDArray[np.float64]] | None = None,
-    ) -> list[str]:
+    ) -> Written:
         """Write all files of the present iteration; the optimiser file comes last.
 
         Parameters
@@ -72,24 +105,34 @@ class Output:
 
         Returns
         -------
-        list of str
-            The maps written.
+        Written
         """
         number = None if is_final else state.iteration
-        maps = []
-        for i, model in enumerate(state.models):
-            half = i + 1 if state.is_split else 0
-            maps += self._write_model(state, model, grids, number, half)
+        halves = [(i + 1 if state.is_split else 0) for i in range(len(state.models))]
+        half_maps = []
+        models = [
+            self._write_model(state, model, grids, number, half)
+            for model, half in zip(state.models, halves, strict=True)
+        ]
         for i, volume in enumerate(unfiltered_half_maps or []):
             path = unfiltered_half_map_file(self.root, number, i + 1)
             write_map(path, volume, state.pixel_size_angst)
-            maps.append(path)
+            half_maps.append(path)
         write_particles(
             data_file(self.root, number), state.table, iteration_done=state.iteration > 0
         )
-        write_sampling(sampling_file(self.root, number), self._sampling(state, grids))
-        write_optimiser(optimiser_file(self.root, number), self._optimiser(state, number))
-        return maps
+        write_journal(journal_file(self.root), journal)
+        sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
+        write_sampling(sampling_file(self.root, number), sampling)
+        write_optimiser(optimiser_file(self.root, number), optimiser)
+        class_maps = [name for model in models for name in model.class_files]
+        written = Written(
+            self.root, number, models, sampling, optimiser, state.table, journal, class_maps,
+            half_maps,
+        )  # fmt: skip
+        if self.on_written is not None:
+            self.on_written(written)
+        return written
 
     def write_particles_only(self, state: RunState) -> None:
         """Write ``<o>_data.star`` (``--skip_maximize``)."""
@@ -97,7 +140,7 @@ class Output:
 
     def _write_model(
         self, state: RunState, model: HalfModel, grids: Grids, number: int | None, half: int
-    ) -> list[str]:
+    ) -> ModelFile:
         names = [class_map_file(self.root, number, k, half) for k in range(model.n_classes)]
         for name, volume in zip(names, model.maps, strict=True):
             write_map(name, volume, state.pixel_size_angst)
@@ -113,8 +156,9 @@ class Output:
                     state.pixel_size_angst,
                     grid.angular_step_deg(),
                 )
-        write_model(model_file(self.root, number, half), self._model(state, model, names, half))
-        return names
+        written = self._model(state, model, names, half)
+        write_model(model_file(self.root, number, half), written)
+        return written
 
     def _model(self, state: RunState, model: HalfModel, names: list[str], half: int) -> ModelFile:
         table = state.table

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from clrelion.device.session import DeviceSession
+from clrelion.io.journal import FINAL_ITERATION, DeviceEntry, journal_file, write_journal
 from clrelion.io.pipeline import PipelineControl
 from clrelion.io.run_files import data_file, optimiser_file
 from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.background import BackgroundWriter
-from clrelion.refinement.output import Output
+from clrelion.refinement.diary import Diary
+from clrelion.refinement.iteration_lines import iteration_lines, resolution_angst
+from clrelion.refinement.output import Output, Written
 from clrelion.refinement.progress import ProgressMaker, no_progress, with_check
 from clrelion.refinement.set_up import PreparedRun, make_iteration, prepare_run
 from clrelion.refinement.state import RunState
@@ -58,6 +60,8 @@ def run_refinement(
     progress: ProgressMaker = no_progress,
     session: DeviceSession | None = None,
     comm: Communicator | None = None,
+    diary: Diary | None = None,
+    on_written: Callable[[Written], None] | None = None,
 ) -> RunSummary:
     """Run a classification or an auto-refine to its end.
 
@@ -73,6 +77,11 @@ def run_refinement(
         Session to work with instead of one on the device of the options, e.g. one that measures.
     comm
         Ranks that share the work, each of which calls this; None: this process alone.
+    diary
+        Keeps the journal; it may have begun before the run, e.g. to hear its warnings.
+    on_written
+        Called on the first rank with each iteration once its files are complete, beside the next
+        iteration.
 
     Raises
     ------
@@ -82,13 +91,14 @@ def run_refinement(
         The pipeline asked the job to stop.
     """
     started = time.monotonic()
-    comm = comm or Communicator()
+    comm, diary = comm or Communicator(), diary or Diary()
     prepared = prepare_run(options, session, comm)
     options, state = prepared.options, prepared.state
-    run = _Run(prepared, command_line, comm)
+    run = _Run(prepared, command_line, comm, diary, on_written)
     run.print_plan(state)
     if options.dry_run:
-        return RunSummary(options.output_root, state.iteration, False, _resolution(state), [], 0.0)
+        resolution = resolution_angst(state)
+        return RunSummary(options.output_root, state.iteration, False, resolution, [], 0.0)
     is_final = False
     try:
         run.write_start(state)
@@ -103,27 +113,35 @@ def run_refinement(
         run.close()
     seconds = time.monotonic() - started
     summary = RunSummary(
-        options.output_root, state.iteration, is_final, _resolution(state), maps, seconds
+        options.output_root, state.iteration, is_final, resolution_angst(state), maps, seconds
     )
     run.part()
     run.report_end(state, summary)
     return summary
 
 
-def _resolution(state: RunState) -> float:
-    resolution = state.schedule.current_resolution_inv_angst
-    return 1.0 / resolution if resolution > 0 else np.inf
-
-
 class _Run:
     """A run that has been set up."""
 
-    def __init__(self, prepared: PreparedRun, command_line: str, comm: Communicator) -> None:
-        options = prepared.options
+    def __init__(
+        self,
+        prepared: PreparedRun,
+        command_line: str,
+        comm: Communicator,
+        diary: Diary,
+        on_written: Callable[[Written], None] | None,
+    ) -> None:
+        options, session = prepared.options, prepared.session
         self._options = options
-        self._session = prepared.session
+        self._session = session
         self._comm = comm
+        self._diary = diary
         self._iteration = make_iteration(prepared, comm)
+        own = DeviceEntry(session.info.label, session.info.driver, self._iteration.budget.bytes)
+        for device in comm.allgather(own):
+            diary.add_device(device)
+        if prepared.state.iteration > 0:
+            diary.go_on_from(journal_file(options.output_root), prepared.state.iteration)
         self._output = Output(
             options.output_root,
             options,
@@ -131,8 +149,9 @@ class _Run:
             prepared.seed,
             prepared.policy.particle_diameter_angst,
             command_line,
+            on_written,
         )
-        self._writer: BackgroundWriter[list[str]] = BackgroundWriter()
+        self._writer: BackgroundWriter[Written] = BackgroundWriter()
         self._pipeline = PipelineControl(options.pipeline_control if comm.is_first else None)
 
     def check_abort(self) -> None:
@@ -141,12 +160,15 @@ class _Run:
 
     def write_start(self, state: RunState) -> None:
         """Write the files of the iteration the run starts from."""
-        if self._comm.is_first:
-            self._output.write(state, self._iteration.grids(state))
+        if not self._comm.is_first:
+            return
+        now, grids, journal = state.snapshot(), self._iteration.grids(state), self._diary.snapshot()
+        self._writer.submit(lambda: self._output.write(now, grids, journal))
 
     def last_maps(self) -> list[str]:
         """Wait until all files are written; give the maps of the last iteration."""
-        return self._writer.wait() or []
+        written = self._writer.wait()
+        return [] if written is None else written.class_maps + written.half_maps
 
     def close(self) -> None:
         """Finish writing, however the run ends."""
@@ -165,6 +187,8 @@ class _Run:
 
     def iterate(self, state: RunState, progress: ProgressMaker) -> None:
         """Run one iteration, print its summary, and start writing its files."""
+        started = time.monotonic()
+        self._diary.begin_iteration(state.iteration + 1)
         profile = self._session.profile
         profile.reset()
         made = self._iteration.run(state, with_check(progress, self.check_abort))
@@ -176,50 +200,26 @@ class _Run:
             self._output.write_particles_only(state)
             return
         now = state.snapshot()
+        self._diary.end_iteration(
+            FINAL_ITERATION if is_final else state.iteration,
+            time.monotonic() - started,
+            state.table.n - len(state.skipped),
+            self._session.held_bytes,
+            profile.seconds(),
+        )
+        journal = self._diary.snapshot()
         self._writer.submit(
-            lambda: self._output.write(now, grids, is_final, made.unfiltered_half_maps)
+            lambda: self._output.write(now, grids, journal, is_final, made.unfiltered_half_maps)
         )
-        self._print_iteration(
-            state, grids.orientations.angular_step_deg(self._options.oversampling)
-        )
-        for line in profile.table().splitlines():
+        for line in [*iteration_lines(state, self._options), *profile.table().splitlines()]:
             _log.info("%s", line)
-
-    def _print_iteration(self, state: RunState, fine_step: float) -> None:
-        schedule, sampling = state.schedule, state.sampling
-        _log.info(
-            "%s: Resolution= %.3f Angstroms (no gain for %d iter), current size %d px",
-            "Auto-refine" if self._options.auto_refine else f"Iteration {state.iteration}",
-            _resolution(state),
-            schedule.nr_iter_wo_resol_gain,
-            state.current_size,
-        )
-        _log.info(
-            "  Changes in angles= %.3f degrees; and in offsets= %.3f Angstroms (no gain for %d "
-            "iter)",
-            schedule.current_changes_orientations_deg,
-            schedule.current_changes_offsets_angst,
-            schedule.nr_iter_wo_changes,
-        )
-        _log.info(
-            "  Angular step= %.3f degrees; local searches= %s; offset step %.2f, range %.2f "
-            "Angstroms; average Pmax= %.4f",
-            fine_step,
-            "true" if sampling.has_orientation_priors else "false",
-            sampling.fine_offset_step_angst(self._options.oversampling),
-            sampling.offset_range_angst,
-            schedule.ave_pmax,
-        )
-        if state.n_classes > 1:
-            sizes = ", ".join(f"{100 * p:.1f}" for p in state.models[0].pdf_class)
-            _log.info("  Class sizes (%%): %s", sizes)
         if state.skipped:
-            _log.warning("  %d particles were left out of this iteration", len(state.skipped))
+            _log.warning("%d particles were left out of this iteration", len(state.skipped))
 
     def reached_resolution(self, state: RunState) -> bool:
         """``--abort_at_resolution`` is reached."""
         goal = self._options.abort_at_resolution_angst
-        return goal is not None and _resolution(state) < goal
+        return goal is not None and resolution_angst(state) < goal
 
     def report_end(self, state: RunState, summary: RunSummary) -> None:
         """Say how the run ended and where the maps are."""
@@ -241,6 +241,8 @@ class _Run:
             _log.info("Final resolution: %.2f A", summary.resolution_angst)
         for path in summary.maps:
             _log.info("%s: %s", "Half map" if path.endswith("_unfil.mrc") else "Map", path)
+        if self._comm.is_first and not options.skip_maximize:
+            write_journal(journal_file(options.output_root), self._diary.snapshot())
         self._pipeline.write_output_nodes(_output_nodes(options, summary))
 
 

@@ -1,5 +1,6 @@
-"""Figures and the HTML page of a run, made from the run's own files.
+"""The page of a run, made from the run's own files, and its figures as PNG and CSV.
 
-What comes in: the STAR files and maps that a run has written. What goes out: PNG files and a page
-that holds them. matplotlib is the optional extra ``report``.
+What comes in: the STAR files and maps that a run has written, clrelion's or RELION's. What goes
+out: one HTML file that needs no other, and a folder with each figure. The figures are drawn by the
+few lines of `drawing`, on an SVG or on a Pillow canvas.
 """

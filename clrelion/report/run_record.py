@@ -1,19 +1,35 @@
 """What the files of a run say about it, iteration by iteration."""
 
+from __future__ import annotations
+
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from clrelion.errors import StarError
+from clrelion.errors import ClrelionError, StarError
+from clrelion.io.journal import FINAL_ITERATION, Journal, journal_file, read_journal
+from clrelion.io.particle_table import ParticleTable, read_particles
 from clrelion.io.run_files import (
     ModelFile,
+    OptimiserFile,
     SamplingFile,
     class_map_file,
+    data_file,
     model_file,
+    optimiser_file,
     read_model,
+    read_optimiser,
     read_sampling,
     sampling_file,
 )
+
+__all__ = ["IterationRecord", "RunRecord", "find_root", "read_run", "read_whole_run"]
+
+_ITERATION_FILE = re.compile(
+    r"(?P<root>.+?)(?:_it\d{3,})?(?:_half[12])?(?:_(?:ct\d+_)?(?:model|optimiser|data|sampling)\.star"
+    r"|_class\d{3}\.mrc|_report\.html|_journal\.star)"
+)
+_MOST_COMPLAINTS = 50
 
 
 @dataclass(frozen=True)
@@ -30,12 +46,15 @@ class IterationRecord:
         The sampling file, None if there is none.
     maps
         Existing map files of the classes (both halves of auto-refine).
+    optimiser
+        The optimiser file, None if there is none.
     """
 
     iteration: int | None
     model: ModelFile
     sampling: SamplingFile | None
     maps: list[str]
+    optimiser: OptimiserFile | None = None
 
     @property
     def label(self) -> str:
@@ -43,8 +62,78 @@ class IterationRecord:
         return "final" if self.iteration is None else str(self.iteration)
 
 
+@dataclass
+class RunRecord:
+    """A whole run.
+
+    Attributes
+    ----------
+    root
+        Output root.
+    iterations
+        In order; the converged one last.
+    particles
+        Particle file of the last iteration that has one.
+    journal
+        Times, device and warnings; None for runs of RELION.
+    complaints
+        Lines of ``run.err`` of a run without a journal; files that could not be read.
+    state
+        ``running`` or ``ended``, or empty if the files do not tell.
+    """
+
+    root: str
+    iterations: list[IterationRecord] = field(default_factory=list)
+    particles: ParticleTable | None = None
+    journal: Journal | None = None
+    complaints: list[str] = field(default_factory=list)
+    state: str = ""
+
+    @property
+    def last(self) -> IterationRecord:
+        """The last iteration."""
+        return self.iterations[-1]
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of all iterations."""
+        return [record.label for record in self.iterations]
+
+
+def find_root(name: str) -> str:
+    """Find the output root that a user means.
+
+    Parameters
+    ----------
+    name
+        An output root, any file of a run, or its folder.
+
+    Raises
+    ------
+    StarError
+        A folder with no run, or with several.
+    """
+    path = Path(name)
+    if path.is_dir():
+        roots = sorted(
+            {
+                m["root"]
+                for file in path.glob("*_model.star")
+                if (m := _ITERATION_FILE.fullmatch(file.name))
+            }
+        )
+        if not roots:
+            raise StarError(f"{name}: no *_model.star in this folder; give the --o of a run")
+        if len(roots) > 1:
+            several = ", ".join(str(path / root) for root in roots)
+            raise StarError(f"{name}: several runs in this folder; give one of {several}")
+        return str(path / roots[0])
+    match = _ITERATION_FILE.fullmatch(path.name)
+    return str(path.with_name(match["root"])) if match else name
+
+
 def read_run(root: str) -> list[IterationRecord]:
-    """Read the model and sampling files of a run.
+    """Read the model, sampling and optimiser files of a run.
 
     Parameters
     ----------
@@ -75,9 +164,42 @@ def read_run(root: str) -> list[IterationRecord]:
     return records
 
 
+def read_whole_run(root: str) -> RunRecord:
+    """Read everything that a report shows.
+
+    Raises
+    ------
+    StarError
+        There is no run with this root, or one of its files cannot be read.
+    """
+    journal = read_journal(journal_file(root))
+    records = read_run(root)
+    if journal is not None:
+        records = _of_this_run(records, journal)
+    run = RunRecord(root, records, journal=journal)
+    if journal is None:
+        run.complaints = _complaints(root)
+    path = next((p for r in reversed(records) if (p := _data_file(root, r)).is_file()), None)
+    if path is not None:
+        try:
+            run.particles = read_particles(path)
+        except ClrelionError as error:  # no reason to show nothing
+            run.complaints.append(str(error))
+    return run
+
+
+def _of_this_run(records: list[IterationRecord], journal: Journal) -> list[IterationRecord]:
+    """Leave out what an earlier run with the same root went on to write."""
+    numbers = [entry.number for entry in journal.iterations]
+    if not numbers or FINAL_ITERATION in numbers:
+        return records
+    return [r for r in records if r.iteration is not None and r.iteration <= max(numbers)]
+
+
 def _read_iteration(root: str, iteration: int | None, half_set: int) -> IterationRecord:
     model = read_model(model_file(root, iteration, half_set), with_directions=False)
     sampling = Path(sampling_file(root, iteration))
+    optimiser = Path(optimiser_file(root, iteration))
     halves = (1, 2) if half_set else (0,)
     maps = [
         class_map_file(root, iteration, i_class, half)
@@ -89,4 +211,18 @@ def _read_iteration(root: str, iteration: int | None, half_set: int) -> Iteratio
         model=model,
         sampling=read_sampling(sampling, with_directions=False) if sampling.is_file() else None,
         maps=[name for name in maps if Path(name).is_file()],
+        optimiser=read_optimiser(optimiser) if optimiser.is_file() else None,
     )
+
+
+def _data_file(root: str, record: IterationRecord) -> Path:
+    return Path(data_file(root, record.iteration))
+
+
+def _complaints(root: str) -> list[str]:
+    """Lines of the file that RELION's window collects warnings in."""
+    path = Path(root).with_name("run.err")
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip()][:_MOST_COMPLAINTS]

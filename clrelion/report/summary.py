@@ -1,120 +1,166 @@
-"""The page ``<root>_report.html``: what came out of a run, for a browser, in one file."""
+"""Makes the report of a run: ``<root>_report.html`` and a folder with each figure."""
 
-import base64
-import html
+from __future__ import annotations
+
+import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clrelion.io.atomic import replacing
-from clrelion.report.run_record import IterationRecord, read_run
+from clrelion.report.direction_figures import angular_distribution
+from clrelion.report.figure import Figure, Pictures, Table
+from clrelion.report.headline import headline
+from clrelion.report.map_figures import maps
+from clrelion.report.page import Section, page, table_html, text_card
+from clrelion.report.particle_figures import defocus, pmax_histogram, scale
+from clrelion.report.png import write_pictures, write_plot
+from clrelion.report.progress_figures import (
+    angles,
+    class_sizes,
+    iterations_table,
+    resolution,
+    shifts,
+)
+from clrelion.report.run_record import RunRecord, read_whole_run
+from clrelion.report.spectrum_figures import fsc, noise, ssnr
+from clrelion.report.time_figures import devices_table, time_table
+
+__all__ = ["make_report", "write_report"]
 
 logger = logging.getLogger(__name__)
 
-_NOT_ESTIMATED = 999.0
-
-_STYLE = """
-body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; font-size: 0.9em; }
-th, td { border-bottom: 1px solid #ccc; padding: 0.25em 0.7em; text-align: right; }
-img { max-width: 100%; }
-"""
+_FILE_WRITERS = 2
+_LAST_WARNINGS = 100
 
 
-def make_report(root: str) -> Path:
-    """Draw a run and write its page.
+def make_report(root: str, page_path: str | None = None) -> Path:
+    """Read a run and write its report.
 
     Parameters
     ----------
     root
-        Output root (``--o``) of the run; only its files are read.
+        Output root (``--o``) of the run of clrelion or RELION; only its files are read.
+    page_path
+        Page to write instead of ``<root>_report.html``.
 
     Returns
     -------
     pathlib.Path
-        ``<root>_report.html``, which holds its figures; they are also ``<root>_report_*.png``.
-        Without matplotlib the page has no figures, and one log line says so.
+        The page. Its figures are in a folder beside it that has its name without ``.html``.
 
     Raises
     ------
     StarError
-        There is no run with this root.
+        There is no run with this root, or one of its files cannot be read.
     """
-    records = read_run(root)
-    try:
-        from clrelion.report.figures import draw_all
+    return write_report(read_whole_run(root), page_path)
 
-        figures = draw_all(root, records)
-    except ImportError:
-        logger.info("The report has no figures: pip install clrelion[report] (matplotlib)")
-        figures = []
-    path = Path(f"{root}_report.html")
+
+def write_report(run: RunRecord, page_path: str | None = None, *, with_files: bool = True) -> Path:
+    """Write the report of a run that has been read; `with_files` False leaves out PNG and CSV.
+
+    Raises
+    ------
+    ClrelionError
+        A map cannot be read, or a file cannot be written.
+    """
+    path = Path(page_path or f"{run.root}_report.html")
+    sections = _sections(run)
+    folder = path.with_suffix("")
+    text = page(headline(run), sections, folder.name if with_files else "")
     with replacing(path) as temporary:
-        temporary.write_text(_page(root, records, figures), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+    if with_files:
+        figures = [c for _, _, cards in sections for c in cards if not isinstance(c, str)]
+        _write_files(folder, figures, iterations_table(run))
     return path
 
 
-def _page(
-    root: str, records: Sequence[IterationRecord], figures: Sequence[tuple[str, Path]]
-) -> str:
-    name = html.escape(root)
-    last = records[-1]
-    maps = "".join(f"<li><code>{html.escape(file)}</code></li>" for file in last.maps)
-    pictures = "".join(
-        f'<h2>{html.escape(title)}</h2>\n<img alt="{html.escape(title)}" '
-        f'src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode("ascii")}">\n'
-        for title, file in figures
+def _sections(run: RunRecord) -> list[Section]:
+    def made(*makers: Callable[[RunRecord], Figure | None]) -> list[Figure]:
+        return [figure for make in makers if (figure := make(run)) is not None]
+
+    iterations = text_card("Every iteration", table_html(iterations_table(run)), is_wide=True)
+    return [
+        ("warnings", "Warnings", _warnings(run)),
+        ("maps", "Maps", made(lambda r: maps(r.last))),
+        (
+            "resolution",
+            "Resolution and classes" if run.last.model.n_classes > 1 else "Resolution",
+            made(fsc, resolution, class_sizes, ssnr, noise),
+        ),
+        ("poses", "Poses", made(angular_distribution, pmax_histogram, angles, shifts)),
+        ("data", "Data", made(defocus, scale)),
+        ("time", "Time and device", [*made(time_table), *_devices(run)]),
+        ("iterations", "Iterations", [iterations]),
+        ("reproduce", "Reproduce", _reproduce(run)),
+    ]
+
+
+def _warnings(run: RunRecord) -> list[str]:
+    journal = run.journal
+    entries = list(dict.fromkeys(journal.warnings)) if journal else []
+    lines = [f"<b>{f'Iteration {n}' if n else 'Start'}</b>{escape(text)}" for n, text in entries]
+    lines += [escape(line) for line in run.complaints]
+    if not lines:
+        return []
+    cut = len(lines) - _LAST_WARNINGS
+    items = "".join(f"<li>{line}</li>" for line in lines[-_LAST_WARNINGS:])
+    more = f'<p class="more">{cut} earlier ones are in the journal.</p>' if cut > 0 else ""
+    return [f'<div class="card wide"><ul class="warnings">{items}</ul>{more}</div>']
+
+
+def _devices(run: RunRecord) -> list[str]:
+    table = devices_table(run)
+    return [] if table is None else [text_card("Device", table_html(table))]
+
+
+def _reproduce(run: RunRecord) -> list[str]:
+    optimiser = run.last.optimiser or next(
+        (r.optimiser for r in reversed(run.iterations) if r.optimiser), None
     )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>\n'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{name}</h1>\n"
-        f"<p>Resolution after the last iteration ({last.label}): "
-        f"<b>{last.model.current_resolution_angst:.2f} Å</b>; box {last.model.ori_size} px of "
-        f"{last.model.pixel_size_angst:.4g} Å.</p>\n<ul>{maps}</ul>\n"
-        f"{pictures}<h2>Iterations</h2>\n{_table(records)}\n</body></html>\n"
-    )
+    entries: list[tuple[str, str]] = []
+    command = ""
+    if optimiser is not None:
+        command = optimiser.command_line
+        entries += [("Program", optimiser.program), ("Random seed", str(optimiser.random_seed))]
+    if run.journal is not None:
+        entries += list(run.journal.versions.items())
+        entries.append(("Started", run.journal.started))
+    if not entries:
+        return []
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
+    shown = f"<pre>{escape(command)}</pre>" if command else ""
+    return [text_card("Command and versions", f"{shown}<dl>{rows}</dl>", is_wide=True)]
 
 
-def _table(records: Sequence[IterationRecord]) -> str:
-    head = (
-        "iteration", "resolution (Å)", "size (px)", "HEALPix order", "shift step (Å)",
-        "accuracy (deg)", "accuracy (Å)", "sigma shift (Å)", "largest probability", "classes (%)",
-    )  # fmt: skip
-    rows = [_cells("th", head)]
-    for record in records:
-        model, sampling = record.model, record.sampling
-        rows.append(
-            _cells(
-                "td",
-                (
-                    record.label,
-                    f"{model.current_resolution_angst:.2f}",
-                    _if_known(model.current_size > 0, str(model.current_size)),
-                    "" if sampling is None else str(sampling.healpix_order),
-                    "" if sampling is None else f"{sampling.offset_step_angst:.2f}",
-                    _accuracy(model.acc_rot_deg),
-                    _accuracy(model.acc_trans_angst),
-                    f"{model.sigma_offset_angst:.2f}",
-                    _if_known(model.ave_pmax > 0, f"{model.ave_pmax:.3f}"),
-                    " ".join(f"{100 * part:.1f}" for part in model.pdf_class),
-                ),
-            )
-        )
-    return "<table>\n" + "\n".join(rows) + "\n</table>"
+def _write_files(folder: Path, figures: list[Figure], iterations: Table) -> None:
+    """Write PNG and CSV of each figure; what the folder has of an earlier report goes."""
+    folder.mkdir(exist_ok=True)
+    wanted = {f"{f.key}.{kind}" for f in figures for kind in ("png", "csv")} | {"iterations.csv"}
+    for old in folder.iterdir():
+        if old.suffix in (".png", ".csv") and old.name not in wanted:
+            old.unlink()
+    with ThreadPoolExecutor(_FILE_WRITERS) as pool:  # Pillow works outside of Python's lock
+        written = [pool.submit(_write_figure, folder, figure) for figure in figures]
+        _write_csv(folder / "iterations.csv", iterations)
+        for job in written:
+            job.result()
 
 
-def _accuracy(of_classes: NDArray[np.float64]) -> str:
-    """Best accuracy of the classes; RELION's files have 999 where it was not estimated."""
-    best = min(of_classes)
-    return _if_known(best < _NOT_ESTIMATED, f"{best:.2f}")
+def _write_figure(folder: Path, figure: Figure) -> None:
+    if isinstance(figure, Pictures):
+        write_pictures(folder / f"{figure.key}.png", figure)
+    else:
+        write_plot(folder / f"{figure.key}.png", figure)
+    _write_csv(folder / f"{figure.key}.csv", figure.table)
 
 
-def _if_known(is_known: bool, text: str) -> str:
-    return text if is_known else "–"
-
-
-def _cells(tag: str, texts: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts) + "</tr>"
+def _write_csv(path: Path, table: Table) -> None:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows(table.rows)

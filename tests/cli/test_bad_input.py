@@ -284,7 +284,7 @@ def test_particles_with_nan_are_listed_and_left_out(folder: Path, command: str) 
         " 000021@particles.mrcs holds NaN or infinite pixels; this particle is left out",
     ]
     assert sorted(listed)[1].startswith("WARNING: particles.star row 4: ")
-    assert ended.err.count("WARNING:   2 particles were left out of this iteration") == 2
+    assert ended.err.count("WARNING: 2 particles were left out of this iteration") == 2
     before = read_particles(folder / "out" / "run_it000_data.star")
     table = read_particles(folder / "out" / "run_it002_data.star")
     assert table.n == N

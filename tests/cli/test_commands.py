@@ -17,6 +17,7 @@ from clrelion.cli.refine import refine
 from clrelion.errors import AbortRequested, ImageError
 from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
+from clrelion.refinement.diary import Diary
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "--i particles.star --o out/run --ref ref.mrc --norm --scale"
@@ -89,7 +90,13 @@ class TestHowARunEnds:
     ) -> Callable[[BaseException | None], int]:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(refine_module, "setup_logging", lambda verbosity, rank: None)
-        monkeypatch.setattr(refine_module, "_report", lambda root: sys.stdout.write(root))
+
+        class NoReport:
+            def add(self, written: object) -> None:
+                raise AssertionError
+
+            def finish(self, warnings: list[tuple[int, str]]) -> None:
+                sys.stdout.write(f"finished after {warnings}\n")
 
         def end(error: BaseException | None) -> int:
             def run_refinement(
@@ -97,10 +104,13 @@ class TestHowARunEnds:
                 command_line: str,
                 progress: Callable[[int, str], Progress],
                 comm: Communicator,
+                diary: Diary,
+                on_written: Callable[[object], None],
             ) -> types.SimpleNamespace:
                 assert comm.size == 1
                 assert progress is Progress
                 assert command_line.startswith("clrelion_refine --i particles.star --o out/run")
+                assert on_written.__name__ == "add"
                 if error is not None:
                     raise error
                 return types.SimpleNamespace(output_root=options.output_root)
@@ -108,6 +118,9 @@ class TestHowARunEnds:
             stand_in = types.ModuleType("clrelion.refinement.run")
             stand_in.run_refinement = run_refinement  # type: ignore[attr-defined]
             monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+            page = types.ModuleType("clrelion.report.live")
+            page.LiveReport = NoReport  # type: ignore[attr-defined]
+            monkeypatch.setitem(sys.modules, page.__name__, page)
             arguments = [*START.split(), "--pipeline_control", "job/"]
             return refine(arguments, program="clrelion_refine")
 
@@ -119,16 +132,16 @@ class TestHowARunEnds:
         Path("job").mkdir()
         Path("job/RELION_JOB_EXIT_FAILURE").touch()
         assert end(None) == 0
-        assert capsys.readouterr().out == "out/run"  # where the report was asked for
+        assert capsys.readouterr().out == "finished after []\n"
         assert os.listdir("job") == ["RELION_JOB_EXIT_SUCCESS"]
 
     def test_bad_input(
         self, end: Callable[[BaseException | None], int], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert end(ImageError("particles.star row 3: a.mrcs does not exist")) == 1
-        assert capsys.readouterr().err == (
-            "clrelion_refine: particles.star row 3: a.mrcs does not exist\n"
-        )
+        said = capsys.readouterr()
+        assert said.err == "clrelion_refine: particles.star row 3: a.mrcs does not exist\n"
+        assert "The run ended: particles.star row 3: a.mrcs does not exist" in said.out
         assert os.listdir("job") == ["RELION_JOB_EXIT_FAILURE"]
 
     @pytest.mark.parametrize("error", [AbortRequested("RELION_JOB_ABORT_NOW"), KeyboardInterrupt()])

@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_small_set(tmp_path)
     write_stack(tmp_path / "mask.mrc", raised_cosine_mask(BOX, 100 / PIXEL, 6))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(program, "_report", lambda root: None)
+    monkeypatch.setattr("clrelion.report.live.write_report", lambda run, with_files: None)
     return tmp_path
 
 

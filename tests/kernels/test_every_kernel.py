@@ -23,8 +23,7 @@ VARIANT_SUFFIXES = ("_vector", "_workers", "_tensor")
 
 _HEAD = re.compile(r"/\*.*?\*/|<%doc>.*?</%doc>", re.DOTALL)
 _POINTER = re.compile(r"__global[^,)]*\*\s*(?:restrict\s+)?(\w+)")
-# a parameter: a cast has a bracket behind the star
-_LOCAL_POINTER = re.compile(r"__local\s+(?:\w+|\$\{\w+\})\s*\*(?!\s*\))")
+_LOCAL_POINTER = re.compile(r"__local\s+(?:\w+|\$\{\w+\})\s*\*")
 
 
 def head_of(name: str) -> str:

@@ -73,7 +73,9 @@ def run_refine(folder: Path, arguments: str, with_report: bool = False) -> Ended
             _undisturbed_logging(),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            contextlib.nullcontext() if with_report else mock.patch.object(program, "_report"),
+            contextlib.nullcontext()
+            if with_report
+            else mock.patch("clrelion.report.live.write_report", return_value=None),
         ):
             code = program.refine(shlex.split(arguments), program="clrelion_refine")
     finally:

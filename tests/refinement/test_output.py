@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clrelion.io.journal import Journal
 from clrelion.io.mrc import read_map
 from clrelion.io.run_files import read_model, read_optimiser, read_sampling
 from clrelion.orientations.symmetry import PointGroup
@@ -45,7 +46,8 @@ def write(
         model.maps = [rng.standard_normal((N, N, N)) for _ in model.maps]
     out = Output("out/run", options, "C1", 17, 24.0, "clrelion refine")
     maps = [np.full((N, N, N), float(i)) for i in range(n_unfiltered)]
-    return out.write(state, grids, is_final, maps)
+    written = out.write(state, grids, Journal("2026-01-01T00:00:00+00:00", {}), is_final, maps)
+    return written.class_maps + written.half_maps
 
 
 def names(folder: Path) -> set[str]:
@@ -57,7 +59,7 @@ def test_classification(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
     state = run_state(2)
     maps = write(state, "--K", "2")
     root = "run_it002"
-    assert names(folder) == {
+    assert names(folder) == {"run_journal.star"} | {
         f"{root}_{name}"
         for name in (
             "class001.mrc", "class002.mrc", "class001_angdist.bild", "class002_angdist.bild",
@@ -90,7 +92,7 @@ def test_halves_and_the_start(in_folder: tuple[Path, list[tuple[str, bool]]]) ->
     folder, written = in_folder
     state = run_state(1, is_split=True, iteration=0)
     write(state, "--auto_refine", "--split_random_halves")
-    assert names(folder) == {
+    assert names(folder) == {"run_journal.star"} | {
         f"run_it000_{name}"
         for name in (
             "half1_class001.mrc", "half2_class001.mrc", "half1_model.star", "half2_model.star",
@@ -115,7 +117,7 @@ def test_converged(in_folder: tuple[Path, list[tuple[str, bool]]]) -> None:
     maps = write(
         run_state(1), "--auto_refine", "--split_random_halves", is_final=True, n_unfiltered=2
     )
-    assert names(folder) == {
+    assert names(folder) == {"run_journal.star"} | {
         f"run_{name}"
         for name in (
             "class001.mrc", "class001_angdist.bild", "half1_class001_unfil.mrc",
