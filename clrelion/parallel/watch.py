@@ -7,8 +7,10 @@ depends on what MPI does when a peer is gone, nor on a rank being free to answer
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import logging
 import secrets
 import select
 import socket
@@ -24,6 +26,8 @@ from clrelion.parallel.communicator import Communicator
 
 __all__ = ["Watch"]
 
+_log = logging.getLogger(__name__)
+
 _REPORT_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE = (
@@ -34,6 +38,7 @@ _KEEPALIVE = (
 )
 """A host that has gone is noticed after 14 seconds."""
 _SIOCGIFADDR = 0x8915
+_SILENT = "nothing heard of it (stopped, or its node is not answering)"
 
 
 @dataclass
@@ -47,11 +52,13 @@ class _Peer:
     count: int = -1
     is_waiting: bool = False
     since: float = field(default_factory=time.monotonic)
+    heard_at: float = field(default_factory=time.monotonic)
 
     def heard(self, step: str, count: int, is_waiting: bool) -> None:
         """Take a report; the clock starts again if anything has changed."""
+        self.heard_at = time.monotonic()
         if (count, is_waiting) != (self.count, self.is_waiting):
-            self.since = time.monotonic()
+            self.since = self.heard_at
         self.step, self.count, self.is_waiting = step, count, is_waiting
 
 
@@ -107,16 +114,18 @@ class Watch:
         connected = comm.allgather(comm.is_first or self._to_first is not None)
         if comm.is_first:
             accepting.join(_CONNECT_SECONDS)
-            self.unwatched = [rank for rank, is_there in enumerate(connected) if not is_there]
-            for rank in self.unwatched:
-                del self._peers[rank]
+            for rank, is_connected in enumerate(connected):
+                if not is_connected:
+                    del self._peers[rank]
+                    _log.warning(
+                        "%s cannot reach rank 0 over TCP: if it is killed, the launcher alone can "
+                        "end the job",
+                        comm.where(rank),
+                    )
             target = self._watch_all
         else:
             target = self._watch_first
         threading.Thread(target=target, name="watch", daemon=True).start()
-
-    unwatched: list[int]
-    """Ranks that cannot reach rank 0 over TCP, known on rank 0."""
 
     def _accept(self, token: str) -> None:
         """Take the connections of the other ranks, until all are here or it takes too long."""
@@ -151,6 +160,7 @@ class Watch:
                 self._hear(open_peers[connection])
             own = self._comm.activity
             self._peers[0].heard(own.step, own.count, own.is_waiting)
+            self._tell_all(b"{}\n")
             self._find_stalled()
 
     def _hear(self, peer: _Peer) -> None:
@@ -173,7 +183,7 @@ class Watch:
             said = json.loads(line)
             if said.get("bye"):
                 peer.connection = None
-                peer.is_waiting, peer.since = True, float("inf")
+                peer.is_waiting, peer.since, peer.heard_at = True, float("inf"), float("inf")
             elif "failed" in said:
                 peer.connection = None
                 self.end(f"{where}: {said['failed']}", is_known=True)
@@ -185,6 +195,10 @@ class Watch:
         if limit is None:
             return
         now = time.monotonic()
+        for peer in self._peers.values():
+            if now - peer.heard_at > limit:
+                self.end(f"{self._comm.where(peer.rank)}: {_SILENT} for {limit:g} s")
+                return
         late = [peer for peer in self._peers.values() if now - peer.since > limit]
         working = [peer for peer in late if not peer.is_waiting]
         for peer in working:
@@ -193,7 +207,7 @@ class Watch:
                 "at its device, its driver and its file system, or give a longer --stall_timeout"
             )
             return
-        if len(late) == len(self._peers):
+        if len(late) == len(self._peers) > 0:
             ranks = ", ".join(f"rank {p.rank} in {p.step}" for p in late)
             self.end(f"all ranks have waited for each other for {limit:g} s ({ranks})")
 
@@ -202,6 +216,7 @@ class Watch:
         if self._to_first is None:
             return
         activity, first = self._comm.activity, self._comm.where(0)
+        heard_at = time.monotonic()
         while not self._closing.is_set():
             report = {
                 "step": activity.step,
@@ -214,27 +229,40 @@ class Watch:
                         return
                     self._to_first.sendall(json.dumps(report).encode() + b"\n")
                 ready, _, _ = select.select([self._to_first], [], [], _REPORT_SECONDS)
-                data = self._to_first.recv(65536) if ready else b"\n"
+                data = self._to_first.recv(65536) if ready else None
+            except ConnectionResetError:
+                data = b""
             except (OSError, ValueError) as error:
-                if not self._closing.is_set():
-                    self.end(f"{first}: its host does not answer ({error})")
+                self.end(f"{first}: its host does not answer ({error})")
                 return
+            if data is None:
+                limit = self._stall_seconds
+                if limit is not None and time.monotonic() - heard_at > limit:
+                    self.end(f"{first}: {_SILENT} for {limit:g} s")
+                continue
+            heard_at = time.monotonic()
             if b"bye" in data:
                 return
             if b"end" in data:
                 self.end("", is_known=True)
             if not data:
                 self.end(f"{first}: it is gone without a word (killed, or out of memory)")
+            time.sleep(_REPORT_SECONDS / 2)
 
     def fail(self, cause: str) -> None:
-        """Tell rank 0 why this rank fails; its own message has been printed."""
+        """Tell the others why this rank fails; its own message has been printed."""
         self._closing.set()
+        self._tell_all(b'{"end": true}\n')
         if self._to_first is not None:
-            try:
-                with self._lock:
-                    self._to_first.sendall(json.dumps({"failed": cause}).encode() + b"\n")
-            except OSError:
-                pass
+            with self._lock, contextlib.suppress(OSError):
+                self._to_first.sendall(json.dumps({"failed": cause}).encode() + b"\n")
+
+    def _tell_all(self, line: bytes) -> None:
+        """Rank 0: send a line to all others that can still hear it."""
+        for peer in self._peers.values():
+            if peer.connection is not None:
+                with contextlib.suppress(OSError):
+                    peer.connection.sendall(line)
 
     def end(self, message: str, is_known: bool = False) -> None:
         """End the job.
@@ -252,12 +280,7 @@ class Watch:
         if not is_known:
             sys.stderr.write(f"{self._program}: {message}\n")
             sys.stderr.flush()
-        for peer in self._peers.values():
-            if peer.connection is not None:
-                try:
-                    peer.connection.sendall(b'{"end": true}\n')
-                except OSError:
-                    continue
+        self._tell_all(b'{"end": true}\n')
         self._on_end()
         self._comm.abort(1)
 
@@ -265,13 +288,10 @@ class Watch:
         """Stop watching; the job ends well."""
         with self._lock:
             self._closing.set()
-            connections = [peer.connection for peer in self._peers.values()]
-            for connection in (self._to_first, *connections):
-                if connection is not None:
-                    try:
-                        connection.sendall(b'{"bye": true}\n')
-                    except OSError:
-                        continue
+            self._tell_all(b'{"bye": true}\n')
+            if self._to_first is not None:
+                with contextlib.suppress(OSError):
+                    self._to_first.sendall(b'{"bye": true}\n')
 
 
 def _read_line(connection: socket.socket) -> bytes:
