@@ -95,9 +95,9 @@ class BatchWork:
             self._accumulator.skipped[bad] = NOT_FINITE  # the loader has named it
         self._process_ids(host.ids, host.images, host.reconstruct_images)
 
-    def process_resident(self, ids: NDArray[np.int64], images: ResidentSlice) -> None:
+    def process_resident(self, images: ResidentSlice) -> None:
         """Process one batch whose images are on the device already."""
-        self._process_ids(ids, images, None)
+        self._process_ids(images.ids, images, None)
 
     def _process_ids(
         self,

@@ -35,18 +35,21 @@ class ResidentSlice:
 
     Attributes
     ----------
+    ids
+        int64, (n,); the particles.
     images
-        float32 device array, (n_held, box, box); all images of an optics group, as read.
+        float32 device array, (n_held, box, box); images of an optics group, as read.
     places
         int32, (n,); which of them are meant.
     """
 
+    ids: NDArray[np.int64]
     images: Array
     places: NDArray[np.int32]
 
     def __getitem__(self, span: slice) -> ResidentSlice:
         """Images of a part of the particles."""
-        return ResidentSlice(self.images, self.places[span])
+        return ResidentSlice(self.ids[span], self.images, self.places[span])
 
 
 class ResidentImages:
@@ -79,34 +82,44 @@ class ResidentImages:
         self._session = session
         self._table = table
         self._places = np.full(table.n, -1, dtype=np.int32)
-        self._stacks: dict[int, Array] = {}
+        self._stacks: dict[int, list[Array]] = {}
         n_groups = len(table.optics)
         counts = np.bincount(table.optics_group[own], minlength=n_groups)
         everybody = np.bincount(table.optics_group, minlength=n_groups)
         # shares move a little with the speeds of the devices
         counts = np.minimum(everybody, np.ceil(_ROOM_FOR_MORE * counts).astype(np.int64))
-        self._shapes = [
-            (int(n), o.box_px, o.box_px) for n, o in zip(counts, table.optics, strict=True)
-        ]
-        sizes = [4 * int(np.prod(shape, dtype=np.int64)) for shape in self._shapes]
+        self._counts = counts
+        images = [4 * o.box_px**2 for o in table.optics]
+        self._n_bytes = sum(int(n) * size for n, size in zip(counts, images, strict=True))
+        largest = budget.largest_allocation_bytes
+        self._rows = [max(1, largest // size) for size in images]
         self.is_on = (
             not session.is_cpu
-            and sum(sizes) <= _SHARE * budget.bytes
-            and max(sizes, default=0) <= budget.largest_allocation_bytes
+            and self._n_bytes <= _SHARE * budget.bytes
+            and max(images, default=0) <= largest
         )
-        self._n_bytes = sum(sizes)
         self._free: dict[int, NDArray[np.int32]] = {}
 
     def is_filling(self, group: int) -> bool:
         """Tell whether no image of an optics group has been read yet."""
         return self.is_on and group not in self._stacks
 
-    def find(self, ids: NDArray[np.int64]) -> ResidentSlice | None:
-        """Give the images of particles of one optics group, or None if any is not held."""
+    def find(self, ids: NDArray[np.int64]) -> list[ResidentSlice] | None:
+        """Give the images of particles of one optics group, or None if any is not held.
+
+        Returns
+        -------
+        list
+            Parts that lie in one buffer each; together all particles, in another order perhaps.
+        """
         if not self.is_on or not len(ids) or (self._places[ids] < 0).any():
             return None
         group = int(self._table.optics_group[ids[0]])
-        return ResidentSlice(self._stacks[group], self._places[ids])
+        stack, row = np.divmod(self._places[ids], self._rows[group])
+        return [
+            ResidentSlice(ids[stack == i], self._stacks[group][i], row[stack == i])
+            for i in np.unique(stack).tolist()
+        ]
 
     def keep(self, ids: NDArray[np.int64], images: NDArray[np.float32]) -> None:
         """Hold images of particles of one optics group that have just been read, if there is room.
@@ -122,26 +135,32 @@ class ResidentImages:
         group = int(self._table.optics_group[ids[0]])
         try:
             if group not in self._stacks:
-                self._make_stack(group)
+                self._make_stacks(group)
             places = self._free[group][: len(fresh)]
             fresh = fresh[: len(places)]
+            stack, row = np.divmod(places, self._rows[group])
             # places in a row are written at once
-            for run in np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1):
+            cuts = np.flatnonzero((np.diff(places) != 1) | (np.diff(stack) != 0)) + 1
+            for run in np.split(np.arange(len(places)), cuts):
                 if len(run):
-                    rows = images[fresh[run]]
-                    self._session.write_rows(self._stacks[group], int(places[run[0]]), rows)
+                    array = self._stacks[group][int(stack[run[0]])]
+                    self._session.write_rows(array, int(row[run[0]]), images[fresh[run]])
         except DeviceMemoryError:
             self.release()
             return
         self._places[ids[fresh]] = places
         self._free[group] = self._free[group][len(places) :]
 
-    def _make_stack(self, group: int) -> None:
-        shape = self._shapes[group]
+    def _make_stacks(self, group: int) -> None:
+        """Allocate room for an optics group, in as many buffers as it takes."""
         if not self._stacks:
             _log.info("Particle images stay on the device: %s", format_bytes(self._n_bytes))
-        self._stacks[group] = self._session.empty(shape, np.float32)
-        self._free[group] = np.arange(shape[0], dtype=np.int32)
+        n, box, rows = int(self._counts[group]), self._table.optics[group].box_px, self._rows[group]
+        self._stacks[group] = [
+            self._session.empty((min(rows, n - first), box, box), np.float32)
+            for first in range(0, n, rows)
+        ]
+        self._free[group] = np.arange(n, dtype=np.int32)
 
     def retain(self, own: NDArray[np.int64]) -> None:
         """Make room: particles that are not of this rank's share any more are held no longer."""

@@ -54,7 +54,7 @@ class _Claimed:
     """Particles to work on next, on the device already or being read."""
 
     ids: NDArray[np.int64]
-    resident: ResidentSlice | None
+    resident: list[ResidentSlice] | None
     read: Future[HostBatch] | None
 
 
@@ -178,8 +178,8 @@ class ExpectationStep:
                 # what is on the device already needs no time to be read
                 following = claim() if current.read is not None else None
                 if current.read is None:
-                    assert current.resident is not None
-                    work.process_resident(current.ids, current.resident)
+                    for part in current.resident or []:
+                        work.process_resident(part)
                 else:
                     batch = current.read.result()
                     if resident is not None:

@@ -116,7 +116,8 @@ def run_refinement(
         options.output_root, state.iteration, is_final, resolution_angst(state), maps, seconds
     )
     run.part()
-    run.report_end(state, summary)
+    if comm.is_first:
+        run.report_end(state, summary)
     return summary
 
 

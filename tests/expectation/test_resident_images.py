@@ -72,8 +72,46 @@ def test_not_on_a_cpu_and_not_beyond_the_budget(
     n_bytes = sum(4 * table.optics[g].box_px ** 2 for g in table.optics_group.tolist())
     tight = replace(ROOMY, limit_bytes=4 * n_bytes - 4)
     assert not ResidentImages(session_double, table, tight, np.arange(table.n)).is_on
-    small_buffers: MemoryBudget = replace(ROOMY, largest_allocation_bytes=n_bytes // 4)
+    small_buffers: MemoryBudget = replace(ROOMY, largest_allocation_bytes=4 * 15**2)
     assert not ResidentImages(session_double, table, small_buffers, np.arange(table.n)).is_on
+
+
+def test_several_buffers(card: DeviceSession) -> None:
+    """Where not all images fit into one buffer, batches are cut at its end."""
+    run = small_run()
+    largest = 2 * 4 * 16**2 + 8  # two images of one optics group, one of the other
+    images = CountingImages(run.images)
+    budget: MemoryBudget = replace(ROOMY, largest_allocation_bytes=largest)
+    resident = ResidentImages(card, run.table, budget, np.arange(run.table.n))
+    expected = step_sums(card, images, None)
+    step_sums(card, images, resident)
+    n = images.n_read
+    np.testing.assert_allclose(step_sums(card, images, resident), expected, rtol=1e-10)
+    assert images.n_read == n
+    members = np.flatnonzero(run.table.optics_group == run.table.optics_group[0])
+    found = resident.find(members[::-1])
+    assert found is not None
+    assert len(found) == -(-len(members) // 2)
+    for part in found:
+        held = card.to_host(part.images)[part.places]
+        np.testing.assert_array_equal(held, images.read(part.ids))
+
+
+def test_shares_that_move(card: DeviceSession) -> None:
+    """Particles that went to another rank make room for those that came."""
+    run = small_run()
+    images = CountingImages(run.images)
+    members = np.flatnonzero(run.table.optics_group == run.table.optics_group[0])
+    resident = ResidentImages(card, run.table, ROOMY, members[:2])  # room for one more
+    resident.keep(members[:2], images.read(members[:2]))
+    assert resident.find(members[:2]) is not None
+    resident.retain(members[1:])
+    assert resident.find(members[:1]) is None
+    resident.keep(members, images.read(members))
+    found = resident.find(members[1:])
+    assert found is not None
+    held = card.to_host(found[0].images)[found[0].places]
+    np.testing.assert_array_equal(held, images.read(members[1:]))
 
 
 def test_memory_that_runs_out_switches_it_off(

@@ -42,7 +42,7 @@ def lose_the_device() -> None:
 
 def divide_by_zero() -> None:
     """Fail by a mistake of the program."""
-    print(1 // 0)
+    sys.exit(1 // 0)
 
 
 FAULTS: dict[str, Callable[[], None]] = {
@@ -66,8 +66,8 @@ def main() -> int:
                 FAULTS[fault]()
             return process(self, *args)
 
-        ExpectationStep.run = counting  # type: ignore[method-assign]
-        BatchWork._process_ids = faulty  # type: ignore[method-assign]
+        ExpectationStep.run = counting  # type: ignore[method-assign, assignment]
+        BatchWork._process_ids = faulty  # type: ignore[method-assign, assignment]
     return refine.refine(arguments, program="clrelion_refine")
 
 
