@@ -38,6 +38,7 @@ PURE = {"orientations", "fourier"}
 HANDED_OVER = {
     ("expectation", "clrelion.maximization.sums"),
     ("expectation", "clrelion.maximization.device_sums"),
+    ("expectation", "clrelion.maximization.waiting_sums"),
 }
 OWNERS = {"pyopencl": "device", "mpi4py": "parallel"}
 

@@ -119,6 +119,7 @@ class DeviceSession:
             "float_atomics": self.capabilities.atomics_path(self.precision),
             "tensor": self.capabilities.tensor if self.precision == "single" else "none",
             "is_cpu": self.is_cpu,
+            "tiled": False,
         }
 
     def kernel(self, name: str, /, *, options: Sequence[str] = (), **params: Any) -> Kernel:
@@ -266,6 +267,15 @@ class DeviceSession:
                     host,
                     dst_offset=first * row_bytes,
                     is_blocking=True,
+                )
+
+    def read_rows(self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]) -> None:
+        """Fill ``rows`` (C order) from rows ``first`` ... of a device array of the same type."""
+        row_bytes = array.nbytes // max(1, array.shape[0])
+        if rows.nbytes:
+            with translated_allocation_errors("copy from the device"):
+                cl.enqueue_copy(
+                    self.queue, rows, _memory(array), src_offset=first * row_bytes, is_blocking=True
                 )
 
     def finish(self) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.reference import ReferenceTransform
+from clrelion.expectation.volume_tiles import ReferenceTiles
 from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Projector:
     references
         One transform a class, all of the same shape, from the host or on the device; None for a
         dead class (zeros).
+    tile_planes
+        Planes of the references on the device at a time, from the memory plan; None: all.
 
     Raises
     ------
@@ -43,19 +45,14 @@ class Projector:
     """
 
     def __init__(
-        self, session: DeviceSession, references: Sequence[ReferenceTransform | None]
+        self,
+        session: DeviceSession,
+        references: Sequence[ReferenceTransform | None],
+        tile_planes: int | None = None,
     ) -> None:
         self._session = session
-        given = [r for r in references if r is not None]
-        if isinstance(given[0], DeviceReferenceTransform):
-            self._references_d = given[0].stack
-        else:
-            host = np.zeros((len(references), *given[0].data.shape), dtype=session.complex)
-            for place, reference in enumerate(references):
-                if reference is not None:
-                    host[place] = reference.data
-            self._references_d = session.to_device(host)
-        _, self.edge, _, self.nx = (int(size) for size in self._references_d.shape)
+        self._tiles = ReferenceTiles(session, references, tile_planes or 2**62)
+        self.edge, self.nx = self._tiles.edge, self._tiles.nx
         self.centre = self.edge // 2
         self.n_classes = len(references)
 
@@ -106,36 +103,39 @@ class Projector:
         n_panels = -(-n_orientations // width)
         n_columns = n_panels * width
         n_padded = pixels.n_padded
-        projections = session.empty((n_panels, 2 * n_padded, width), session.real)
-        powers = session.empty((n_panels, n_padded, width), session.real)
+        is_tiled = self._tiles.is_tiled
+        make = session.zeros if is_tiled else session.empty
+        projections = make((n_panels, 2 * n_padded, width), session.real)
+        powers = make((n_panels, n_padded, width), session.real)
         if session.is_cpu:
-            kernel = session.kernel("expectation/project_grid_vector", panel=width)
+            kernel = session.kernel("expectation/project_grid_vector", panel=width, tiled=is_tiled)
             size: tuple[int, ...] = (n_panels,)
             local: tuple[int, ...] | None = (1,)
             last = n_panels
         else:
-            kernel = session.kernel("expectation/project_grid", panel=width)
+            kernel = session.kernel("expectation/project_grid", panel=width, tiled=is_tiled)
             size, local, last = (n_columns, n_padded), None, n_columns
-        kernel(
-            size,
-            local,
-            self._references_d,
-            self.edge,
-            self.nx,
-            self.centre,
-            frames,
-            psis,
-            frames.shape[0],
-            psis.shape[0],
-            first,
-            n_orientations,
-            pixel_xy,
-            pixels.n_projected,
-            n_padded,
-            last,
-            projections,
-            powers,
-        )
+        for tile in self._tiles.each():
+            kernel(
+                size,
+                local,
+                *tile,
+                self.edge,
+                self.nx,
+                self.centre,
+                frames,
+                psis,
+                frames.shape[0],
+                psis.shape[0],
+                first,
+                n_orientations,
+                pixel_xy,
+                pixels.n_projected,
+                n_padded,
+                last,
+                projections,
+                powers,
+            )
         return projections, powers, n_columns
 
     def rows(
@@ -151,32 +151,34 @@ class Projector:
         """Slices of a list of orientations, real (n_rows, 2, n_padded)."""
         session = self._session
         n_rows = len(row_class)
-        out = session.empty((n_rows, 2, pixels.n_padded), session.real)
+        is_tiled = self._tiles.is_tiled
+        make = session.zeros if is_tiled else session.empty
+        out = make((n_rows, 2, pixels.n_padded), session.real)
         if n_rows == 0:
             return out
         if session.is_cpu:
-            kernel = session.kernel("expectation/project_rows_vector")
+            kernel = session.kernel("expectation/project_rows_vector", tiled=is_tiled)
             size: tuple[int, ...] = (n_rows,)
             local: tuple[int, ...] | None = (1,)
         else:
-            kernel = session.kernel("expectation/project_rows")
+            kernel = session.kernel("expectation/project_rows", tiled=is_tiled)
             size, local = (pixels.n_padded, n_rows), None
-        kernel(
-            size,
-            local,
-            self._references_d,
-            self.edge,
-            self.nx,
-            self.centre,
-            frames,
-            psis,
-            session.to_device(row_class, np.int32),
-            session.to_device(row_frame, np.int32),
-            session.to_device(row_psi, np.int32),
-            pixel_xy,
-            pixels.n_projected,
-            pixels.n_padded,
-            n_rows,
-            out,
-        )
+        of_rows = [session.to_device(a, np.int32) for a in (row_class, row_frame, row_psi)]
+        for tile in self._tiles.each():
+            kernel(
+                size,
+                local,
+                *tile,
+                self.edge,
+                self.nx,
+                self.centre,
+                frames,
+                psis,
+                *of_rows,
+                pixel_xy,
+                pixels.n_projected,
+                pixels.n_padded,
+                n_rows,
+                out,
+            )
         return out

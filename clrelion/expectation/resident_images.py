@@ -104,6 +104,14 @@ class ResidentImages:
         """Tell whether no image of an optics group has been read yet."""
         return self.is_on and group not in self._stacks
 
+    @property
+    def bytes_to_come(self) -> int:
+        """Bytes of images that will be held and have no place on the device yet."""
+        if not self.is_on:
+            return 0
+        held = sum(int(part.nbytes) for stack in self._stacks.values() for part in stack)
+        return max(0, self._n_bytes - held)
+
     def find(self, ids: NDArray[np.int64]) -> list[ResidentSlice] | None:
         """Give the images of particles of one optics group, or None if any is not held.
 

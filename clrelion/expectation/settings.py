@@ -222,7 +222,7 @@ class ExpectationSettings:
     @property
     def n_classes(self) -> int:
         """K."""
-        return len(self.references)
+        return len(self.pdf_class)
 
     @property
     def references_are_on_device(self) -> bool:

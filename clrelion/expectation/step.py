@@ -131,7 +131,9 @@ class ExpectationStep:
         session, settings = self._session, self._settings
         self._leave_room_for_what_stays()
         with session.profile.timer("getDiff"):
-            projector = Projector(session, settings.references)
+            projector = Projector(
+                session, settings.references, self._placement.reference_planes
+            )
             tables = OrientationTables.create(session, settings, self._table)
             volumes = BackprojectionVolumes(session, settings, self._placement)
         accumulator = Accumulator(settings, self._table, results)
@@ -147,8 +149,7 @@ class ExpectationStep:
             )
             self._process_group(work, claims, group, plan.batch.batch_size, progress)
         with session.profile.timer("store"):
-            stays = settings.references_are_on_device
-            backprojections = volumes.on_device() if stays else volumes.to_host()
+            backprojections = volumes.sums()
         return ExpectationResult(accumulator.sums, backprojections, accumulator.skipped)
 
     def _process_group(
@@ -193,7 +194,8 @@ class ExpectationStep:
 
         Volumes that stay there: the other half-set's references and sums.
         """
-        if not self._settings.references_are_on_device:
+        holds_images = self._resident is not None and self._resident.is_on
+        if not self._settings.references_are_on_device and not holds_images:
             return
         own = {
             id(r.stack): int(r.stack.nbytes)
@@ -201,6 +203,8 @@ class ExpectationStep:
             if isinstance(r, DeviceReferenceTransform)
         }
         others = max(0, self._session.allocated_bytes - sum(own.values()))
+        if self._resident is not None:
+            others += self._resident.bytes_to_come
         left = max(1, self._budget.bytes - others)
         self._budget = replace(self._budget, limit_bytes=left)
 
@@ -245,4 +249,5 @@ def _placement_of(
     sizes = VolumeSizes(
         settings.ori_size, settings.padding_factor, settings.r_max, settings.n_classes, 1
     )
-    return place_volumes(DeviceLimits.of(session, budget), sizes)
+    placement = place_volumes(DeviceLimits.of(session, budget), sizes)
+    return replace(placement, stays=settings.references_are_on_device)

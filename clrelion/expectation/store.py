@@ -165,6 +165,7 @@ class StoreJob:
     session: DeviceSession
     volumes: BackprojectionVolumes
     arguments: tuple[object, ...]
+    geometry: tuple[int, int, int]
     first_image: Array
     pixel_sums: Array
     shell_start: Array
@@ -176,18 +177,14 @@ class StoreJob:
         """Add the part to the volumes; return its sums by image and shell."""
         session, volumes = self.session, self.volumes
         n, n_list = self.pixel_sums.shape[:2]
-        if volumes.n_workers:
-            session.kernel("expectation/weighted_sums_workers")(
-                (volumes.n_workers,),
-                (1,),
-                *self.arguments,
-                self.first_image,
-                volumes.values,
-                self.pixel_sums,
-            )
-        else:
-            session.kernel("expectation/weighted_sums")(
-                (n_list, n), None, *self.arguments, n, volumes.values, self.pixel_sums
+        name = "weighted_sums_workers" if volumes.n_workers else "weighted_sums"
+        kernel = session.kernel(f"expectation/{name}", tiled=volumes.is_tiled)
+        size, local = ((volumes.n_workers,), (1,)) if volumes.n_workers else ((n_list, n), None)
+        shares = self.first_image if volumes.n_workers else n
+        # the sums by pixel are the same with every tile
+        for planes, *span in volumes.tiles():
+            kernel(
+                size, local, *self.arguments, *span, *self.geometry, shares, planes, self.pixel_sums
             )
         n_shells = self.shell_sums.shape[1]
         session.kernel("expectation/shell_sums")(
@@ -252,7 +249,6 @@ def prepare_store(
         *_kept_row_arrays(session, rows, slices, kept),
         *_pixel_arguments(session, pixels, weights, ramps, volumes.n_workers > 0),
         *(tables.fine_frames, tables.fine_psis, pixels.n, pixels.n_padded),
-        *(volumes.edge, volumes.shape[2], volumes.edge // 2, settings.n_classes),
     )
     order = np.argsort(pixels.shell, kind="stable")
     counts = np.bincount(pixels.shell, minlength=pixels.n_shells)
@@ -260,6 +256,7 @@ def prepare_store(
         session=session,
         volumes=volumes,
         arguments=arguments,
+        geometry=(volumes.edge, volumes.shape[2], volumes.edge // 2),
         first_image=session.to_device(_shares(row_start, max(1, volumes.n_workers)), np.int32),
         pixel_sums=session.empty((n, pixels.n, 4), session.real),
         shell_start=session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clrelion.errors import NumericalError
 from clrelion.fourier.shells import round_half_away_int
 from clrelion.maximization import volume_steps
-from clrelion.maximization.device_sums import DeviceSums, VolumeSums
+from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.half_maps import averages_fsc, downsampled_average
 from clrelion.maximization.plane_blocks import (
     add_planes,
@@ -24,6 +24,8 @@ from clrelion.maximization.plane_blocks import (
     read_planes,
     write_planes,
 )
+from clrelion.maximization.sums import BackprojectionSums
+from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 from clrelion.parallel.communicator import Communicator
 
 __all__ = ["HalfSums"]
@@ -143,7 +145,7 @@ class HalfSums:
             return both[0]
         if mine is None:
             return None
-        shape = mine.shape if isinstance(mine, DeviceSums) else mine.data.shape
+        shape = mine.data.shape if isinstance(mine, BackprojectionSums) else mine.shape
         for first, last in plane_blocks((shape[0], shape[1], shape[2]), self._dtype):
             if self._comm.rank == self._second:
                 block = read_planes(mine, first, last).astype(self._dtype, copy=False)
@@ -157,6 +159,8 @@ class HalfSums:
 
 def _averages(sums: VolumeSums) -> NDArray[np.complex128]:
     """Weighted averages over unpadded Fourier voxels, complex128 (2r+1, 2r+1, r+1)."""
+    if isinstance(sums, WaitingSums):
+        sums = sums.on_device()
     if isinstance(sums, DeviceSums):
         return np.ascontiguousarray(sums.session.to_host(sums.downsampled()), dtype=np.complex128)
     return downsampled_average(sums)

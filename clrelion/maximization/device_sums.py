@@ -6,7 +6,8 @@ reconstruction need, without a copy of the padded volume on the host (specificat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["DeviceSums", "VolumeSums"]
+__all__ = ["DeviceSums", "averages_fsc_on_device"]
 
 _BEYOND = 1 << 30
 """A squared radius that no voxel has."""
+
+_PIECE_BYTES = 2**28
+"""Planes made beside a volume that there is no room for twice."""
 
 _SPLIT = 2.0**11
 """Operators are split at this fraction, see the kernel symmetrise_volume."""
@@ -156,24 +160,74 @@ class DeviceSums:
         if len(subgroup) == len(cosets) == 1:
             return
         self.changed()
-        session, (edge, _, nx) = self.session, self.shape
-        limit = self.padded_radius**2
         if len(cosets) > 1:
-            high = np.round(cosets[1:] * _SPLIT) / _SPLIT
-            parts = np.concatenate([high.reshape(-1, 9), (cosets[1:] - high).reshape(-1, 9)], 1)
-            between = session.empty((*self.shape, 4), session.real)
-            run_over_voxels(
-                session, "symmetrise_volume", self.shape,
-                self.values, self.start, edge, nx, limit,
-                session.to_device(parts, session.real), len(parts), between,
-            )  # fmt: skip
+            between = self.session.empty((*self.shape, 4), self.session.real)
+            self._cosets(cosets, between, 0, self.shape[0])
         else:
-            between = session.copy_rows(self.values, self._place, self._place + 1)
+            between = self.session.copy_rows(self.values, self._place, self._place + 1)
+        edge, _, nx = self.shape
         run_over_voxels(
-            session, "symmetrise_lattice", self.shape,
-            between, edge, nx, limit, session.to_device(subgroup.reshape(-1, 9), np.int32),
-            len(subgroup), self.values, self.start,
+            self.session, "symmetrise_lattice", self.shape,
+            between, 0, edge, nx, self.padded_radius**2, self._lattice(subgroup), len(subgroup),
+            0, self.values, self.start,
         )  # fmt: skip
+
+    def add_cosets(self, cosets: NDArray[np.float64], target: NDArray[Any]) -> None:
+        """Add the copies of operators that do not map voxels to voxels, into a host array.
+
+        Parameters
+        ----------
+        cosets
+            float64, (n, 3, 3), the identity first.
+        target
+            real, (M, M, P+2, 4), on the host; written within the radius P.
+        """
+        self._by_pieces(lambda piece, first, n: self._cosets(cosets, piece, first, n), target)
+
+    def add_lattice(self, subgroup: NDArray[np.int64], target: NDArray[Any]) -> None:
+        """Add the copies of operators that map voxels to voxels, into a host array."""
+        edge, _, nx = self.shape
+        operators = self._lattice(subgroup)
+
+        def run(piece: Array, first: int, n: int) -> None:
+            run_over_voxels(
+                self.session, "symmetrise_lattice", (n, edge, nx),
+                self.values, self.start, edge, nx, self.padded_radius**2, operators,
+                len(subgroup), first, piece, -first * edge * nx,
+            )  # fmt: skip
+
+        self._by_pieces(run, target)
+
+    def _lattice(self, subgroup: NDArray[np.int64]) -> Array:
+        return self.session.to_device(subgroup.reshape(-1, 9), np.int32)
+
+    def _cosets(self, cosets: NDArray[np.float64], target: Array, first: int, n: int) -> None:
+        """Write planes first .. first + n - 1 of the sums over the cosets."""
+        session, (edge, _, nx) = self.session, self.shape
+        high = np.round(cosets[1:] * _SPLIT) / _SPLIT
+        parts = np.concatenate([high.reshape(-1, 9), (cosets[1:] - high).reshape(-1, 9)], 1)
+        run_over_voxels(
+            session, "symmetrise_volume", (n, edge, nx),
+            self.values, self.start, edge, nx, self.padded_radius**2,
+            session.to_device(parts, session.real), len(parts), first, target,
+            -first * edge * nx,
+        )  # fmt: skip
+
+    def _by_pieces(self, run: Callable[[Array, int, int], None], target: NDArray[Any]) -> None:
+        """Compute new planes piece by piece beside the volume, and put them on the host."""
+        session, edge = self.session, self.shape[0]
+        planes = self.values.reshape(-1, *self.values.shape[2:])  # type: ignore[no-untyped-call]
+        step = max(1, _PIECE_BYTES // target[:1].nbytes)
+        for first in range(0, edge, step):
+            n = min(step, edge - first)
+            # what lies beyond the radius is not written by the kernels
+            piece = session.copy_rows(
+                planes,
+                self._place * edge + first,
+                self._place * edge + first + n,
+            )
+            run(piece, first, n)
+            session.read_rows(piece, 0, target[first : first + n])
 
     def join_low_resolution(self, other: DeviceSums, shell: int) -> None:
         """Average two half-sets within the radius of a shell, in place (specification M 1.5).
@@ -213,18 +267,9 @@ class DeviceSums:
         float64, (N/2+1,); 1 at shell 0, 0 beyond R.  Specification M 1.6.
         """
         self._require_same_geometry(other)
-        one, two = self.downsampled(), other.downsampled()
-        n, _, n_half = one.shape
-        n_shells = self.r_max + 1
-        bounds = self.session.to_device(shell_bounds(n_shells, self.r_max**2 + 1, 1.0))
-        cross, power_one, power_two = sum_by_shell(
-            self.session, "shell_correlation", n_shells, n, 3, one, two, n, n_half, bounds, n_shells
+        return averages_fsc_on_device(
+            self.session, self.downsampled(), other.downsampled(), self.r_max, self.ori_size
         )
-        power = power_one * power_two
-        fsc = np.zeros(self.ori_size // 2 + 1)
-        np.divide(cross, np.sqrt(power), out=fsc[:n_shells], where=power > 0)
-        fsc[0] = 1.0
-        return fsc
 
     def shell_weights(self) -> ShellWeights:
         """Sum the weights and their squares over the shells."""
@@ -300,5 +345,23 @@ class DeviceSums:
             )
 
 
-VolumeSums = BackprojectionSums | DeviceSums
-"""Back-projection sums of one class of one half-set, on the host or on the device."""
+def averages_fsc_on_device(
+    session: DeviceSession, one: Array, two: Array, r_max: int, ori_size: int
+) -> NDArray[np.float64]:
+    """Correlate the averages of two half-sets (`DeviceSums.downsampled`).
+
+    Returns
+    -------
+    float64, (N/2+1,); 1 at shell 0, 0 beyond R.  Specification M 1.6.
+    """
+    n, _, n_half = one.shape
+    n_shells = r_max + 1
+    bounds = session.to_device(shell_bounds(n_shells, r_max**2 + 1, 1.0))
+    cross, power_one, power_two = sum_by_shell(
+        session, "shell_correlation", n_shells, n, 3, one, two, n, n_half, bounds, n_shells
+    )
+    power = power_one * power_two
+    fsc = np.zeros(ori_size // 2 + 1)
+    np.divide(cross, np.sqrt(power), out=fsc[:n_shells], where=power > 0)
+    fsc[0] = 1.0
+    return fsc

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.shell_sums import run_over_lines
-from clrelion.maximization.device_sums import DeviceSums, VolumeSums
+from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.sums import BackprojectionSums
+from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 
 __all__ = ["add_planes", "from_planes", "plane_blocks", "read_planes", "write_planes"]
 
@@ -48,6 +49,8 @@ def read_planes(sums: VolumeSums, first: int, last: int) -> NDArray[Any]:
         row = _first_row(sums)
         rows = sums.session.copy_rows(_all_planes(sums), row + first, row + last)
         return sums.session.to_host(rows)
+    if isinstance(sums, WaitingSums):
+        return np.array(sums.on_host()[first:last])
     block = np.zeros((last - first, *sums.data.shape[1:], 4), dtype=sums.weight.dtype)
     data = sums.data[first:last]
     block[..., 0], block[..., 1] = data.real, data.imag
@@ -61,6 +64,9 @@ def write_planes(sums: VolumeSums, first: int, block: NDArray[Any]) -> None:
     if isinstance(sums, DeviceSums):
         sums.changed()
         sums.session.write_rows(_all_planes(sums), _first_row(sums) + first, block)
+        return
+    if isinstance(sums, WaitingSums):
+        sums.on_host()[first:last] = block
         return
     sums.data[first:last] = block[..., 0] + 1j * block[..., 1]
     sums.weight[first:last] = block[..., 2]
@@ -76,6 +82,9 @@ def add_planes(sums: VolumeSums, first: int, block: NDArray[Any]) -> None:
         n = n_plane * len(block)
         start = sums.start + first * n_plane
         run_over_lines(sums.session, "add_volume", n, sums.values, start, other, 0, n)
+        return
+    if isinstance(sums, WaitingSums):
+        sums.on_host()[first:last] += block
         return
     sums.data[first:last] += block[..., 0] + 1j * block[..., 1]
     sums.weight[first:last] += block[..., 2]

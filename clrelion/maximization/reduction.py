@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.fourier.padded import centred_shape
-from clrelion.maximization.device_sums import VolumeSums
 from clrelion.maximization.plane_blocks import (
     add_planes,
     from_planes,
     plane_blocks,
     read_planes,
 )
+from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.parallel.communicator import Communicator
 
 __all__ = ["VolumeReduction"]

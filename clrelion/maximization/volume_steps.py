@@ -1,8 +1,8 @@
 """The steps on volumes, carried out where the sums lie: on the host or on the device.
 
 The one place that knows of both.  `BackprojectionSums` are worked on by NumPy in float64,
-`DeviceSums` by kernels in the session's precision; either way the meaning is that of
-`clrelion.maximization.reconstruct`, `half_maps` and `solvent`.
+`DeviceSums` by kernels in the session's precision, `WaitingSums` too, one at a time; either way the
+meaning is that of `clrelion.maximization.reconstruct`, `half_maps` and `solvent`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from clrelion.fourier.filters import low_pass_map
 from clrelion.maximization import half_maps, sums
 from clrelion.maximization.device_map import DeviceMap
 from clrelion.maximization.device_reconstruct import reconstruct_on_device
-from clrelion.maximization.device_sums import DeviceSums, VolumeSums
+from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.reconstruct import MINRES_MAP
 from clrelion.maximization.reconstruct import reconstruct as reconstruct_on_host
 from clrelion.maximization.solvent import SolventMasks, flatten_solvent
 from clrelion.maximization.sums import BackprojectionSums
+from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
@@ -45,14 +46,17 @@ Map = NDArray[Any] | DeviceMap
 def join_low_resolution(first: VolumeSums, second: VolumeSums, shell: int) -> None:
     """Average two half-sets within the radius of a shell, in place (specification M 1.5)."""
     if isinstance(first, DeviceSums) and isinstance(second, DeviceSums):
-        first.join_low_resolution(second, shell)
-    else:
-        sums.join_low_resolution(_on_host(first), _on_host(second), shell)
+        return first.join_low_resolution(second, shell)
+    if isinstance(first, WaitingSums) and isinstance(second, WaitingSums):
+        return first.join_low_resolution(second, shell)
+    return sums.join_low_resolution(_on_host(first), _on_host(second), shell)
 
 
 def half_set_fsc(first: VolumeSums, second: VolumeSums) -> NDArray[np.float64]:
     """Correlate two half-sets, float64 (N/2+1,) (specification M 1.6)."""
     if isinstance(first, DeviceSums) and isinstance(second, DeviceSums):
+        return first.fsc(second)
+    if isinstance(first, WaitingSums) and isinstance(second, WaitingSums):
         return first.fsc(second)
     return half_maps.half_set_fsc(_on_host(first), _on_host(second))
 
@@ -60,9 +64,10 @@ def half_set_fsc(first: VolumeSums, second: VolumeSums) -> NDArray[np.float64]:
 def add(target: VolumeSums, other: VolumeSums) -> None:
     """Add sums to those of another half-set, in place."""
     if isinstance(target, DeviceSums) and isinstance(other, DeviceSums):
-        target.add(other)
-    else:
-        _on_host(target).add(_on_host(other))
+        return target.add(other)
+    if isinstance(target, WaitingSums) and isinstance(other, WaitingSums):
+        return target.add(other)
+    return _on_host(target).add(_on_host(other))
 
 
 def reconstruct(
@@ -85,6 +90,8 @@ def reconstruct(
     NumericalError
         If the sums hold NaN or infinity.
     """
+    if isinstance(volume, WaitingSums):
+        volume = volume.on_device()
     if isinstance(volume, DeviceSums):
         return reconstruct_on_device(volume, tau2, tau2_fudge, minres_map=minres_map)
     return reconstruct_on_host(
@@ -132,6 +139,6 @@ class SolventFlattening:
 
 
 def _on_host(volume: VolumeSums) -> BackprojectionSums:
-    if isinstance(volume, DeviceSums):
+    if not isinstance(volume, BackprojectionSums):
         raise TypeError("the half-sets' sums lie in different places, on the host and the device")
     return volume

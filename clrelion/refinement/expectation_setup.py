@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +23,6 @@ from clrelion.io.mtf import read_mtfs
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
-from clrelion.refinement.forecast import ImageGroup, RunSizes
 from clrelion.refinement.schedule import ImageSizes, is_local_search
 from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
 from clrelion.refinement.state import HalfModel, RunState
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Grids",
+    "References",
     "expectation_settings",
     "reference_transforms",
     "references_of_model",
-    "run_sizes",
     "schedule_policy",
 ]
 
@@ -83,33 +83,6 @@ def schedule_policy(options: RefineOptions, particle_diameter_angst: float) -> S
         minimum_angular_sampling_deg=options.minimum_angular_sampling_deg or 0.0,
         maximum_angular_sampling_deg=options.maximum_angular_sampling_deg or 0.0,
         do_skip_rotate=options.skip_rotate,
-    )
-
-
-def run_sizes(
-    options: RefineOptions, state: RunState, policy: SchedulePolicy, point_group: PointGroup
-) -> RunSizes:
-    """Collect what the sizes of a run's iterations depend on, for the memory planner."""
-    members = state.members(0) if state.is_split else np.arange(state.table.n)
-    counts = np.bincount(state.table.optics_group[members], minlength=len(state.table.optics))
-    groups = [
-        ImageGroup(o.box_px, o.pixel_size_angst, int(n))
-        for o, n in zip(state.table.optics, counts, strict=True)
-    ]
-    return RunSizes(
-        ori_size=state.ori_size,
-        pixel_size_angst=state.pixel_size_angst,
-        padding_factor=options.padding,
-        n_classes=state.n_classes,
-        n_halves=len(state.models),
-        groups=tuple(groups),
-        symmetry_order=point_group.order,
-        policy=policy,
-        n_iterations=options.max_iterations,
-        strict_highres_exp_angst=options.strict_highres_exp_angst or -1.0,
-        max_coarse_size_px=options.max_coarse_size_px or -1,
-        keeps_orientation=options.skip_align or options.skip_rotate,
-        keeps_shift=options.skip_align,
     )
 
 
@@ -162,11 +135,11 @@ def references_of_model(
     session: DeviceSession,
     placement: VolumePlacement,
     state: RunState,
+    model: HalfModel,
     options: RefineOptions,
     current_size: int,
-    i_half: int,
 ) -> list[ReferenceTransform | None]:
-    """Transform the references of a model, on the device if the volumes of all can stay there.
+    """Transform the references of a model, on the device if they fit there as a whole.
 
     Parameters
     ----------
@@ -177,16 +150,39 @@ def references_of_model(
     i_half
         Index of the model.
     """
-    place = session if placement.stays else None
+    is_whole = placement.maximizes_on_device and placement.reference_tiles == 1
+    place = session if is_whole else None
     with session.profile.timer("maximization"):
         return reference_transforms(
-            state.models[i_half],
-            options,
-            state.ori_size,
-            state.pixel_size_angst,
-            current_size,
-            place,
+            model, options, state.ori_size, state.pixel_size_angst, current_size, place
         )
+
+
+class References:
+    """References of the half-sets, made when they are asked for.
+
+    Parameters
+    ----------
+    make
+        Makes those of a half-set.
+    keeps_all
+        False: those of one half-set at a time; the others make room before new ones are made.
+    """
+
+    def __init__(
+        self, make: Callable[[int], list[ReferenceTransform | None]], keeps_all: bool
+    ) -> None:
+        self._make = make
+        self._keeps_all = keeps_all
+        self._made: dict[int, list[ReferenceTransform | None]] = {}
+
+    def __call__(self, i_half: int) -> list[ReferenceTransform | None]:
+        """Give the references of a half-set, one a class; None for dead classes."""
+        if i_half not in self._made:
+            if not self._keeps_all:
+                self._made.clear()
+            self._made[i_half] = self._make(i_half)
+        return self._made[i_half]
 
 
 def fft_precision(options: RefineOptions, ori_size: int) -> Literal["single", "double"]:

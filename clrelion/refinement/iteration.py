@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,19 +20,18 @@ from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
 from clrelion.particles.half_sets import processing_order
-from clrelion.planning.limits import DeviceLimits
-from clrelion.planning.run import RunPlan, plan_iteration, plan_run
+from clrelion.planning.run import RunPlan
 from clrelion.planning.volumes import VolumePlacement
 from clrelion.refinement.expectation_setup import (
     Grids,
+    References,
     expectation_settings,
     is_cross_correlation,
     references_of_model,
-    run_sizes,
 )
-from clrelion.refinement.forecast import foresee, foreseen_iteration
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.progress import ProgressMaker
+from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import (
     ImageSizes,
     coarser_sampling,
@@ -99,6 +97,7 @@ class Iteration:
         self._expectation = expectation
         self._maximization = maximization
         self._budget = budget
+        self._planner = RunPlanner(session, budget, options, point_group, policy)
         self._seed = random_seed
         self._has_fixed_tau2 = has_fixed_tau2
         self._comm = comm
@@ -134,23 +133,7 @@ class Iteration:
 
     def plan(self, state: RunState) -> RunPlan:
         """Plan all iterations to come."""
-        forced = self._options.force_converge and state.is_split
-        return plan_run(
-            DeviceLimits.of(self._session, self._budget),
-            foresee(
-                run_sizes(self._options, state, self._policy, self._group),
-                state.schedule,
-                state.sampling,
-                state.iteration + 1,
-                forced or has_converged(state.schedule, self._policy),
-            ),
-        )
-
-    def _placement(self, state: RunState, sizes: ImageSizes) -> VolumePlacement:
-        """Where the volumes of the coming iteration live."""
-        run = run_sizes(self._options, state, self._policy, self._group)
-        iteration = foreseen_iteration(run, state.sampling, sizes, state.iteration + 1, False)
-        return plan_iteration(DeviceLimits.of(self._session, self._budget), iteration).placement
+        return self._planner.plan(state, self._is_last(state))
 
     def close(self) -> None:
         """Give up what the ranks have in common, on all of them together."""
@@ -192,9 +175,12 @@ class Iteration:
         self._finish(state, made, found, sizes, iteration, is_last)
         return made
 
-    def _converges(self, state: RunState) -> bool:
+    def _is_last(self, state: RunState) -> bool:
         forced = self._options.force_converge and state.is_split
-        is_last = forced or has_converged(state.schedule, self._policy)
+        return forced or has_converged(state.schedule, self._policy)
+
+    def _converges(self, state: RunState) -> bool:
+        is_last = self._is_last(state)
         state.schedule = replace(state.schedule, has_converged=is_last)
         if is_last:
             _log.info(
@@ -217,17 +203,22 @@ class Iteration:
             Where this rank's volumes live.
         """
         sizes = self.sizes(state, uses_all_data=is_last)
-        placement = self._placement(state, sizes)
+        placement = self._planner.placement(state, sizes)
         rng = np.random.default_rng([self._seed, iteration])
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, rng)
 
-        @functools.cache
-        def references(i_half: int) -> list[ReferenceTransform | None]:
-            return references_of_model(
-                self._session, placement, state, self._options, sizes.current_size, i_half
-            )
-
-        for i_half in self._expectation.halves_of_rank():
+        references = References(
+            lambda i_half: references_of_model(
+                self._session,
+                placement,
+                state,
+                state.models[i_half],
+                self._options,
+                sizes.current_size,
+            ),
+            keeps_all=placement.stays,
+        )
+        for i_half in self._expectation.halves_of_rank()[: None if placement.stays else 1]:
             references(i_half)
         self._update_tau2(state, references)
         self._estimate_accuracies(state, references, sizes, iteration)
@@ -238,13 +229,12 @@ class Iteration:
 
         return sizes, settings_of, placement
 
-    def _update_tau2(
-        self, state: RunState, references: Callable[[int], list[ReferenceTransform | None]]
-    ) -> None:
+    def _update_tau2(self, state: RunState, references: References) -> None:
         """Take tau2 from the references, for all ranks from the rank that reconstructs them."""
         if self._has_fixed_tau2:
             return
-        for i_half, model in enumerate(state.models):
+        # the first half-set's last: its references are wanted next
+        for i_half, model in reversed(list(enumerate(state.models))):
             owner = self._expectation.owner(i_half)
             if owner == self._comm.rank:
                 for k, transform in enumerate(references(i_half)):
@@ -280,7 +270,7 @@ class Iteration:
     def _estimate_accuracies(
         self,
         state: RunState,
-        references: Callable[[int], list[ReferenceTransform | None]],
+        references: References,
         sizes: ImageSizes,
         iteration: int,
     ) -> None:

@@ -11,7 +11,6 @@ from clrelion.errors import NumericalError
 from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.across_ranks import HalfSums
 from clrelion.maximization.centring import centre_map
-from clrelion.maximization.device_sums import VolumeSums
 from clrelion.maximization.half_maps import solvent_corrected_fsc
 from clrelion.maximization.solvent import SolventMasks
 from clrelion.maximization.spectra import (
@@ -38,6 +37,7 @@ from clrelion.maximization.volume_steps import (
     reconstruct,
     to_host,
 )
+from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator

@@ -6,11 +6,10 @@ pose and all sums but the volumes, which only their owners have.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +24,9 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.step import ExpectationStep
 from clrelion.fourier.padded import centred_shape
 from clrelion.maximization import volume_steps
-from clrelion.maximization.device_sums import VolumeSums
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import ParameterSums
+from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.sharing import WorkSharing
 from clrelion.particles.loader import ParticleImages, PrereadImages
@@ -55,7 +54,7 @@ class _Step:
     state, is_last
         Of the iteration.
     settings_of
-        Settings of a half-set, made when first asked for.
+        Makes the settings of a half-set.
     placement
         Where this rank's volumes live.
     found
@@ -183,12 +182,13 @@ class SharedExpectation:
         usable[list(bad)] = False
         sharing.begin(usable, orders)
         found = ParticleResults.of(state.table)
-        step = _Step(state, is_last, functools.cache(settings_of), placement, found)
+        step = _Step(state, is_last, settings_of, placement, found)
         display = progress if comm.is_first else no_progress
         started = time.perf_counter()
         with comm.progressing(), display(state.table.n, label) as bar:
             step.count = self._counting(bar)
-            settings = step.settings_of((self.halves_of_rank() or [0])[0])
+            # without the references, which may have to make room for other ones
+            settings = replace(step.settings_of((self.halves_of_rank() or [0])[0]), references=[])
             owners = self._volume_owners(state)
             with self._reduction(owners, settings) as reduction:
                 for i_half, helps in sharing.visits():

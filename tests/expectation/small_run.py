@@ -84,10 +84,14 @@ class SmallRun:
         self, session: DeviceSession, budget: MemoryBudget = ROOMY
     ) -> tuple[ExpectationResult, ParticleResults]:
         """Run the step on a device."""
+        return self.results_of(self.step(session, budget))
+
+    def results_of(self, step: ExpectationStep) -> tuple[ExpectationResult, ParticleResults]:
+        """Run a step over all particles."""
         results = ParticleResults.of(self.table)
         order = np.array(sorted(self.images, key=lambda i: (self.table.optics_group[i], i)))
         claims = claims_on_all(order, self.table.optics_group)
-        return self.step(session, budget).run(claims, results), results
+        return step.run(claims, results), results
 
     def changed(self, **changes: Any) -> SmallRun:
         """Return the same run with other settings."""

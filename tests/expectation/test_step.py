@@ -28,6 +28,7 @@ from clrelion.fourier.transforms import rescale_image
 from clrelion.io.mtf import MtfCurve
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.update_model import noise_spectra
+from clrelion.maximization.waiting_sums import WaitingSums
 from clrelion.planning.step import StepPlan, plan_step
 from tests.expectation.small_run import (
     SmallRun,
@@ -158,6 +159,7 @@ def test_kernels_of_graphics_cards(session: DeviceSession, name: str) -> None:
     other.is_cpu = False
     run, twin = case(name)
     found, particles = run.run(other)
+    found.backprojections = [volume.to_host() for volume in found.backprojections]
     wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
     assert wrong == {}
 
@@ -456,3 +458,38 @@ def test_white_noise_has_the_same_spectrum_in_any_box(
     expected = (pixel_size / 2.0) ** 2 / (2 * 16**2)
     # some thousand coefficients
     assert mean == pytest.approx(expected, rel=0.06)
+
+
+TILES = [(2, 1, False), (7, 5, False), (40, 31, False), (62, 31, True), (62, 62, True)]
+"""Planes of the references and of the sums (of 2 x 31), and whether maps are made on the device."""
+
+
+@pytest.mark.parametrize(
+    ("name", "tiles"),
+    [
+        *(("noise fill", tiles) for tiles in TILES),
+        *((name, TILES[1]) for name in ("local", "cross-correlation", "no oversampling")),
+    ],
+)
+def test_results_do_not_depend_on_where_volumes_live(
+    session_double: DeviceSession,
+    planned: Callable[..., None],
+    name: str,
+    tiles: tuple[int, int, bool],
+) -> None:
+    """Tiles of the references and sums, with several parts a batch that go there and back."""
+    run, _ = case(name)
+    expected = run.run(session_double)
+    planned(batch_size=1, fine_bytes=60_000)
+    step = run.step(session_double)
+    assert step._placement.reference_planes == 62
+    references, sums, on_device = tiles
+    step._placement = replace(
+        step._placement, reference_planes=references, sum_planes=sums, maximizes_on_device=on_device
+    )
+    found, results = run.results_of(step)
+    kind = WaitingSums if on_device else BackprojectionSums
+    assert all(isinstance(volume, kind) for volume in found.backprojections)
+    if on_device:
+        found.backprojections = [volume.to_host() for volume in found.backprojections]
+    same_as(expected, (found, results))

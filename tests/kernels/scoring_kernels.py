@@ -28,21 +28,28 @@ def slices(
     n_projected: int | None = None,
     group: tuple[int, int] = (1, 1),
     name: str = "project_rows",
+    tile_planes: int = 0,
 ) -> npt.NDArray[np.complex128]:
-    """What project_rows (_vector) writes, as complex numbers (row, pixel of the padded list)."""
+    """What project_rows (_vector) writes, as complex numbers (row, pixel of the padded list).
+
+    With ``tile_planes`` from tiles of so many planes, one after the other.
+    """
     _, edge, _, nx = reference.shape
     n_rows = len(row_class)
     n_projected = pixels.n if n_projected is None else n_projected
     in_vectors = name.endswith("_vector")
     n_stored = -(-n_padded // 16) * 16 if in_vectors else n_padded
-    out = Output(session, (n_rows, 2, n_stored))
-    run_kernel(
-        session, name,
-        (n_rows,) if in_vectors else (n_padded, n_rows), (1,) if in_vectors else group,
-        reference, edge, nx, nx - 1, grid.frames, grid.psis,
-        int32(row_class), int32(row_frame), int32(row_psi),
-        _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored, n_rows, out,
-    )  # fmt: skip
+    shape = (n_rows, 2, n_stored)
+    out = Output(session, shape, start=np.zeros(shape) if tile_planes else None)
+    for planes, first_plane in reference_tiles(reference, tile_planes):
+        run_kernel(
+            session, name,
+            (n_rows,) if in_vectors else (n_padded, n_rows), (1,) if in_vectors else group,
+            planes, first_plane, len(planes), edge, nx, nx - 1, grid.frames, grid.psis,
+            int32(row_class), int32(row_frame), int32(row_psi),
+            _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored, n_rows,
+            out, tiled=tile_planes > 0,
+        )  # fmt: skip
     result = out.read()
     assert not result[:, :, n_projected:].any()
     return (result[:, 0] + 1j * result[:, 1])[:, :n_padded]
@@ -60,6 +67,7 @@ def packed_slices(
     panel: int,
     group: tuple[int, int] = (1, 1),
     name: str = "project_grid",
+    tile_planes: int = 0,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """What project_grid (_vector) writes.
 
@@ -70,19 +78,34 @@ def packed_slices(
     in_vectors = name.endswith("_vector")
     n_columns = n_panels * panel
     n_stored = -(-n_padded // 16) * 16 if in_vectors else n_padded
-    projections = Output(session, (n_panels, 2, n_stored, panel))
-    powers = Output(session, (n_panels, n_stored, panel))
-    run_kernel(
-        session, name,
-        (n_panels,) if in_vectors else (n_columns, n_padded), (1,) if in_vectors else group,
-        reference, edge, nx, nx - 1, grid.frames, grid.psis,
-        len(grid.rot_deg), len(grid.psi_deg), first, n_orientations,
-        _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored,
-        n_panels if in_vectors else n_columns, projections, powers, panel=panel,
-    )  # fmt: skip
+    shape = (n_panels, n_stored, panel)
+    zeros = np.zeros((n_panels, 2, n_stored, panel)) if tile_planes else None
+    projections = Output(session, (n_panels, 2, n_stored, panel), start=zeros)
+    powers = Output(session, shape, start=np.zeros(shape) if tile_planes else None)
+    for planes, first_plane in reference_tiles(reference, tile_planes):
+        run_kernel(
+            session, name,
+            (n_panels,) if in_vectors else (n_columns, n_padded), (1,) if in_vectors else group,
+            planes, first_plane, len(planes), edge, nx, nx - 1, grid.frames, grid.psis,
+            len(grid.rot_deg), len(grid.psi_deg), first, n_orientations,
+            _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored,
+            n_panels if in_vectors else n_columns, projections, powers, panel=panel,
+            tiled=tile_planes > 0,
+        )  # fmt: skip
     assert not projections.read()[:, :, n_projected:].any()
     assert not powers.read()[:, n_projected:].any()
     return projections.read()[:, :, :n_padded], powers.read()[:, :n_padded]
+
+
+def reference_tiles(
+    reference: npt.NDArray[Any], tile_planes: int
+) -> list[tuple[npt.NDArray[Any], int]]:
+    """Planes of all classes and the number of the first; tiles share a plane with the next."""
+    planes = reference.reshape(-1, *reference.shape[2:])
+    if not tile_planes:
+        return [(planes, 0)]
+    starts = range(0, len(planes) - 1, tile_planes - 1)
+    return [(planes[first : first + tile_planes], first) for first in starts]
 
 
 def _pixel_table(

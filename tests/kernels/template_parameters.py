@@ -7,6 +7,7 @@ from typing import Any
 
 _GROUPS = [{"wg": 1}, {"wg": 64}]
 _CTF_MODES = ["intact_first_peak", "phase_flipped", "only_flip_phases", "squared"]
+_TILED = [{"tiled": False}, {"tiled": True}]
 _WIDE = [{"wide": "pair"}, {"wide": "double"}]
 _EPILOGUES = ["none", "add_norm", "correlation"]
 
@@ -52,13 +53,17 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/diff2_fine": _choices(wg=[64], cross_correlation=[False, True]),
     "expectation/diff2_fine_vector": _choices(vector=[8, 16], cross_correlation=[False, True]),
     "expectation/image_maxima": _GROUPS,
-    "expectation/project_grid": [{"panel": 32}],
-    "expectation/project_grid_vector": [{"panel": 32}],
+    "expectation/project_grid": _choices(panel=[32], tiled=[False, True]),
+    "expectation/project_grid_vector": _choices(panel=[32], tiled=[False, True]),
+    "expectation/project_rows": _TILED,
+    "expectation/project_rows_vector": _TILED,
     "expectation/shift_differences": _GROUPS,
     "expectation/significance": _GROUPS,
     "expectation/slice_differences": _GROUPS,
     "expectation/soft_mask": _choices(noise_fill=[False, True]),
     "expectation/split_rows": _GROUPS,
+    "expectation/weighted_sums": _TILED,
+    "expectation/weighted_sums_workers": _TILED,
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
     "maximization/background_sums": _WIDE,
     "maximization/shell_correlation": _WIDE,

@@ -70,3 +70,18 @@ def test_same_slices_as_project_rows(any_session: DeviceSession, name: str) -> N
     tolerances.assert_close(packed[:, 0] + 1j * packed[:, 1], rows, tolerance)
     unpacked_powers = powers.transpose(0, 2, 1).reshape(16, -1)[:15]
     tolerances.assert_close(unpacked_powers.sum(), (np.abs(rows) ** 2).sum(), tolerance)
+
+
+@pytest.mark.parametrize("tile_planes", [2, 11, 1000])
+def test_tiles_give_the_same_panels(
+    any_session: DeviceSession, name: str, tile_planes: int
+) -> None:
+    rng = np.random.default_rng(9)
+    pixels = pixel_list(14)
+    reference = random_reference(rng, 2, pixels.centre)
+    grid = random_grid(rng, 4, 3)
+    given = (any_session, reference, grid, 3, 19, pixels, pixels.n, pixels.n - 2, 8)
+    whole = packed_slices(*given, name=name)
+    tiled = packed_slices(*given, name=name, tile_planes=tile_planes)
+    for one, two in zip(tiled, whole, strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -49,6 +49,24 @@ def test_random_slices(
     tolerances.assert_close(result[:, :n_projected], expected[:, :n_projected], tolerance)
 
 
+@pytest.mark.parametrize("tile_planes", [2, 9, 40, 1000])
+def test_tiles_give_the_same_slices(
+    any_session: DeviceSession, name: str, tile_planes: int
+) -> None:
+    """To the bit, wherever the tiles end: within a class or beyond it."""
+    rng = np.random.default_rng(8)
+    pixels = pixel_list(14)
+    reference = random_reference(rng, 3, pixels.centre)
+    grid = random_grid(rng, 5, 3)
+    rows = rng.integers(0, 3, 7), rng.integers(0, 5, 7), rng.integers(0, 3, 7)
+    whole = slices(any_session, reference, grid, *rows, pixels, pixels.n, name=name)
+    tiled = slices(
+        any_session, reference, grid, *rows, pixels, pixels.n, name=name, tile_planes=tile_planes
+    )
+    np.testing.assert_array_equal(tiled, whole)
+    assert np.abs(whole).min() > 0
+
+
 def test_linear_volume_in_closed_form(any_session: DeviceSession, name: str) -> None:
     """Trilinear interpolation is exact for V(q) = 2 + i a.q, whatever the orientation."""
     rng = np.random.default_rng(1)

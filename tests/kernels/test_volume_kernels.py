@@ -100,7 +100,7 @@ def test_symmetrise_volume(any_session: DeviceSession, volume: NDArray[Any], sym
     out = Output(any_session, volume.shape)
     run_kernel(
         any_session, "maximization/symmetrise_volume", voxels(volume.shape), GROUP,
-        both, start, edge, nx, (nx - 2) ** 2, parts, len(parts), out,
+        both, start, edge, nx, (nx - 2) ** 2, parts, len(parts), 0, out, 0,
     )  # fmt: skip
     expected = volume_sums.symmetrise_volume(volume, operators, (nx - 2) ** 2)
     np.testing.assert_array_equal(out.read_untouched(), np.isnan(expected))
@@ -133,8 +133,8 @@ def test_symmetrise_lattice(any_session: DeviceSession, volume: NDArray[Any]) ->
     both, start = shifted(any_session, np.full_like(volume, 3.0))
     run_kernel(
         any_session, "maximization/symmetrise_lattice", voxels(volume.shape), GROUP,
-        rounded(any_session, volume), edge, nx, (nx - 2) ** 2, int32(operators.reshape(-1, 9)),
-        len(operators), both, start,
+        rounded(any_session, volume), 0, edge, nx, (nx - 2) ** 2, int32(operators.reshape(-1, 9)),
+        len(operators), 0, both, start,
     )  # fmt: skip
     expected = volume_sums.symmetrise_lattice(volume, operators, (nx - 2) ** 2)
     expected[np.isnan(expected)] = 3.0

@@ -97,7 +97,10 @@ def kernel_sums(
     start: npt.NDArray[np.float64] | None = None,
     **parameters: Any,
 ) -> WeightedSums:
-    """What the kernel writes; volumes of the workers are added up. ``start``: what was there."""
+    """What the kernel writes; volumes of the workers are added up.
+
+    ``start``: what was there.  ``planes``: first one and number of those that are stored.
+    """
     n_images, n_list = batch.image_ft.shape
     atomic = name == "weighted_sums"
     n_padded = n_list + 5 if atomic else -(-n_list // 16) * 16
@@ -110,7 +113,8 @@ def kernel_sums(
     # where nothing is back-projected, nobody may look for the place
     xy = np.where(np.any(batch.bp_weight > 0, axis=0)[:, None], batch.pixels.xy, 1e6)
     n_volumes = len(first_image) - 1 if first_image else 1
-    shape = (n_volumes, *batch.shape, 4)
+    planes = parameters.pop("planes", None) or (0, batch.shape[0] * batch.shape[1])
+    shape = (n_volumes, planes[1], *batch.shape[2:], 4)
     volumes = Output(session, shape, start=np.zeros(shape) if start is None else start)
     pixel_sums = Output(session, (n_images, n_list, 4))
     if atomic:
@@ -137,11 +141,13 @@ def kernel_sums(
         int32(np.cumsum([0, *n_entries])), int32([t for e in entries for t, _ in e]),
         np.array([w for e in entries for _, w in e]),
         *about_pixels,
-        batch.grid.frames, batch.grid.psis, n_list, n_padded, batch.shape[1], batch.shape[3],
-        batch.pixels.centre, batch.shape[0], n_images if atomic else int32(first_image),
+        batch.grid.frames, batch.grid.psis, n_list, n_padded, *planes, batch.shape[1],
+        batch.shape[3], batch.pixels.centre, n_images if atomic else int32(first_image),
         volumes, pixel_sums, **parameters,
     )  # fmt: skip
     total = volumes.read().astype(np.float64).sum(axis=0)
+    if planes[1] == batch.shape[0] * batch.shape[1]:
+        total = total.reshape(*batch.shape, 4)
     assert np.all(total[..., 3] == 0)
     return WeightedSums(pixel_sums.read(), total[..., 0] + 1j * total[..., 1], total[..., 2])
 
@@ -219,6 +225,28 @@ def test_adds_to_what_is_there(
         found.data, there[0, ..., 0] + 1j * there[0, ..., 1] + expected.data, tolerance
     )
     tolerances.assert_close(found.weight, there[0, ..., 2] + expected.weight, tolerance)
+
+
+@pytest.mark.parametrize(("name", "given"), VARIANTS)
+@pytest.mark.parametrize("tile_planes", [1, 8, 30, 1000])
+def test_tiles_hold_their_planes(
+    any_session: DeviceSession, name: str, given: dict[str, Any], tile_planes: int
+) -> None:
+    """Tile after tile, within a class or beyond it, holds what the whole volumes hold there."""
+    batch = random_batch(any_session, np.random.default_rng(5), 12, (2, 1, 3), 3, 3)
+    whole = kernel_sums(any_session, batch, name, **given)
+    n_planes = batch.shape[0] * batch.shape[1]
+    parts = []
+    for first in range(0, n_planes, tile_planes):
+        tile = first, min(tile_planes, n_planes - first)
+        parts.append(kernel_sums(any_session, batch, name, planes=tile, tiled=True, **given))
+        np.testing.assert_array_equal(parts[-1].pixel_sums, whole.pixel_sums)
+    tolerance = tolerances.of_sum(any_session.real, 10)
+    for found, expected in (
+        (np.concatenate([p.data.reshape(-1, *p.data.shape[-2:]) for p in parts]), whole.data),
+        (np.concatenate([p.weight.reshape(-1, *p.data.shape[-2:]) for p in parts]), whole.weight),
+    ):
+        tolerances.assert_close(found, expected.reshape(found.shape), tolerance)
 
 
 @pytest.mark.parametrize(("name", "given"), VARIANTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,10 +119,12 @@ def test_which_iterations_correlate() -> None:
 def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     """Run the expectation step of both half-sets with settings of the smallest size."""
     anything: Any = object()
-    settings: Any = SimpleNamespace(
-        n_classes=1, pdf_direction=np.ones((1, 12)), geometry=[None], scale_correction=np.ones(1),
-        ori_size=16, padding_factor=2.0, r_max=4,
-    )  # fmt: skip
+    values = {
+        "n_classes": 1, "pdf_direction": np.ones((1, 12)), "geometry": [None],
+        "scale_correction": np.ones(1), "ori_size": 16, "padding_factor": 2.0, "r_max": 4,
+        "references": [],
+    }  # fmt: skip
+    settings: Any = make_dataclass("Settings", list(values))(**values)
     profile = SimpleNamespace(timer=lambda _: contextlib.nullcontext())
     session: Any = SimpleNamespace(is_cpu=True, real=np.float32, profile=profile)
     budget = MemoryBudget(10**9, 10**9, 0, None, 10**9)

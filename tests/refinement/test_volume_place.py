@@ -18,6 +18,7 @@ from clrelion.expectation.results import ExpectationResult
 from clrelion.io.run_files import read_model
 from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
+from clrelion.maximization.waiting_sums import WaitingSums
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.planning import volumes
 from clrelion.planning.limits import DeviceLimits
@@ -35,8 +36,17 @@ from tests.reference.refine_program import (
 from tests.refinement.small_state import PIXEL, N, S, options_of, result, run_state
 
 
-def on_device(session: DeviceSession, given: ExpectationResult) -> ExpectationResult:
-    volumes = [DeviceSums.from_host(session, volume) for volume in given.backprojections]
+def on_device(
+    session: DeviceSession, given: ExpectationResult, waits: bool = False
+) -> ExpectationResult:
+    volumes: list[Any] = [DeviceSums.from_host(session, volume) for volume in given.backprojections]
+    if waits:
+        volumes = [
+            WaitingSums(
+                session, session.to_host(v.values)[0], v.padding_factor, v.r_max, v.ori_size
+            )
+            for v in volumes
+        ]
     return replace(given, backprojections=volumes)
 
 
@@ -74,8 +84,9 @@ STEPS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["stays", "waits"])
 @pytest.mark.parametrize("name", STEPS)
-def test_maximization(session_double: DeviceSession, name: str) -> None:
+def test_maximization(session_double: DeviceSession, name: str, waits: bool) -> None:
     case = {"weights": [6.0], "flags": [], "iteration": 3, "is_cc": False, "is_last": False,
             "has_masks": False, "seeding": 0, "symmetry": "C1", "updates": {},
             **STEPS[name]}  # fmt: skip
@@ -89,7 +100,7 @@ def test_maximization(session_double: DeviceSession, name: str) -> None:
             model.tau2[:] = 1.0
         results = [result(weights, seed, 0.1) for seed in ((1, 2) if is_split else (0,))]
         if goes_on_device:
-            results = [on_device(session_double, given) for given in results]
+            results = [on_device(session_double, given, waits) for given in results]
         step = Maximization(
             options.model_copy(update=case["updates"]),
             PointGroup.from_name(case["symmetry"]),

@@ -1,12 +1,13 @@
 /* Trilinear interpolation of a centred half-transform stored as [edge][edge][nx] complex values
  * (x >= 0; logical y, z = index - centre). Specification E 1.6: a point with x < 0 is negated and
  * the value conjugated (Hermitian symmetry). The caller keeps |point| <= centre - 1, so that all
- * eight neighbours are stored.
+ * eight neighbours are in the volume, which begins at plane first_plane of n_planes stored ones.
+ * Template parameter tiled: True: 0 for a point not all of whose neighbours are stored.
  * Needs: common/types. Reference: tests/reference/project_rows.py.
  */
 static inline real2 interpolate_half_transform(
-    __global const real2* restrict volume, const int edge, const int nx, const int centre,
-    real x, real y, real z)
+    __global const real2* restrict planes, const int first_plane, const int n_planes,
+    const int edge, const int nx, const int centre, real x, real y, real z)
 {
     const real mirrored = x < (real)0 ? (real)-1 : (real)1;
     x *= mirrored;
@@ -14,8 +15,11 @@ static inline real2 interpolate_half_transform(
     z *= mirrored;
     const real fx = floor(x), fy = floor(y), fz = floor(z);
     const real dx = x - fx, dy = y - fy, dz = z - fz;
-    const int ix = (int)fx, iy = (int)fy + centre, iz = (int)fz + centre;
-    __global const real2* p = volume + ((long)iz * edge + iy) * nx + ix;
+    const int ix = (int)fx, iy = (int)fy + centre, iz = (int)fz + centre + first_plane;
+% if tiled:
+    if (iz < 0 || iz + 1 >= n_planes) return (real2)((real)0);
+% endif
+    __global const real2* p = planes + ((long)iz * edge + iy) * nx + ix;
     const long plane = (long)edge * nx;
     const real2 v00 = mix(p[0], p[1], dx);
     const real2 v01 = mix(p[nx], p[nx + 1], dx);

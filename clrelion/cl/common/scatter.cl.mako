@@ -2,34 +2,44 @@
 Trilinear scatter of one slice point into a centred half-array of (re, im, weight, 0) reals
 (Specification E 1.11, M 1.2): the adjoint of common/interpolate.
 
-    scatter_half_transform(volume, edge, nx, centre, point, value, weight)
+    scatter_half_transform(planes, first_plane, n_planes, edge, nx, centre, point, value, weight)
 
 By atomic additions: work-items share the volume (common/slice_vector has the form for work-items
-with a volume of their own). Template parameters: those of common/atomics.
+with a volume of their own). The volume begins at plane first_plane of n_planes stored ones.
+Template parameters: those of common/atomics; tiled, True: only planes that are stored are added to.
 Reference: tests/reference/weighted_sums.py. Local memory: none.
 </%doc>
 <%include file="/common/types.cl.mako"/>
 <%include file="/common/atomics.cl.mako"/>
 
 static inline void scatter_half_transform(
-    __global real* restrict volume, const int edge, const int nx, const int centre,
-    real3 point, const real2 value, const real weight)
+    __global real* restrict planes, const int first_plane, const int n_planes, const int edge,
+    const int nx, const int centre, real3 point, const real2 value, const real weight)
 {
     const real mirrored = point.x < (real)0 ? (real)-1 : (real)1;
     point *= mirrored;
     const real4 v = (real4)(value.x, value.y * mirrored, weight, (real)0);
     const real3 corner = floor(point);
     const real3 f = point - corner;
-    const int ix = (int)corner.x, iy = (int)corner.y + centre, iz = (int)corner.z + centre;
-    __global real* p = volume + 4L * (((long)iz * edge + iy) * nx + ix);
+    const int ix = (int)corner.x, iy = (int)corner.y + centre;
+    const int iz = (int)corner.z + centre + first_plane;
+    __global real* p = planes + 4L * (((long)iz * edge + iy) * nx + ix);
     const long row = 4L * nx, plane = row * edge;
     const real4 v0 = v * ((real)1 - f.z), v1 = v * f.z;
     const real4 v00 = v0 * ((real)1 - f.y), v01 = v0 * f.y;
     const real4 v10 = v1 * ((real)1 - f.y), v11 = v1 * f.y;
-    atomic_add_real4(p, v00 * ((real)1 - f.x));
-    atomic_add_real4(p + 4, v00 * f.x);
-    atomic_add_real4(p + row, v01 * ((real)1 - f.x));
-    atomic_add_real4(p + row + 4, v01 * f.x);
+% if tiled:
+    if (iz >= 0 && iz < n_planes)
+% endif
+    {
+        atomic_add_real4(p, v00 * ((real)1 - f.x));
+        atomic_add_real4(p + 4, v00 * f.x);
+        atomic_add_real4(p + row, v01 * ((real)1 - f.x));
+        atomic_add_real4(p + row + 4, v01 * f.x);
+    }
+% if tiled:
+    if (iz + 1 < 0 || iz + 1 >= n_planes) return;
+% endif
     atomic_add_real4(p + plane, v10 * ((real)1 - f.x));
     atomic_add_real4(p + plane + 4, v10 * f.x);
     atomic_add_real4(p + plane + row, v11 * ((real)1 - f.x));

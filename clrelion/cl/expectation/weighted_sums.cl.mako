@@ -19,7 +19,9 @@
  * kxy int2, shell int, bp_xy real2 [n_list], scale_mask uchar [classes][n_shells], read
  * ramp_x real2 [fine trans][n_kx], ramp_y real2 [fine trans][2 h + 1], read
  * frames real [.][6], psis real2 [.], read
- * volumes real [classes][edge][edge][nx][4], read and written
+ * volumes real [n_planes][edge][nx][4]: planes first_plane .. of the volumes of all classes,
+ *     [classes][edge][edge][nx][4], one after the other, read and written
+ * Template parameter tiled: True: what falls on other planes is left out.
  * pixel_sums real4 [images][n_list], write
  * Local memory: none. Order of sums: rows ascending; scatter in any order (atomics).
  * Reference: tests/reference/weighted_sums.py
@@ -43,7 +45,7 @@ __kernel void weighted_sums(
     __global const real2* restrict ramp_x, __global const real2* restrict ramp_y,
     const int n_kx, const int h, __global const real* restrict frames,
     __global const real2* restrict psis, const int n_list, const int n_padded,
-    const int edge, const int nx, const int centre, const int n_classes,
+    const int first_plane, const int n_planes, const int edge, const int nx, const int centre,
     const int n_images, __global real* restrict volumes, __global real4* restrict pixel_sums)
 {
     const int j = get_global_id(0);
@@ -71,7 +73,7 @@ __kernel void weighted_sums(
         }
         if (bp_w > (real)0)
             scatter_half_transform(
-                volumes + 4L * row_class[m] * edge * edge * nx, edge, nx, centre,
+                volumes, row_class[m] * edge - first_plane, n_planes, edge, nx, centre,
                 slice_point(frames + 6L * row_frame[m], psis[row_psi[m]], bp_xy[j]),
                 complex_multiply(unmasked, s), bp_w * omega);
     }

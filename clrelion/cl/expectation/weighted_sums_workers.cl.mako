@@ -23,7 +23,9 @@
  * scale_mask uchar [classes][n_shells], read
  * phases real [fine trans][2][n_padded] (Re, Im of S_tj), read
  * frames real [.][6], psis real2 [.], read
- * volumes real [workers][classes][edge][edge][nx][4], read and written
+ * volumes real [workers][n_planes][edge][nx][4]: planes first_plane .. of the volumes of all
+ *     classes, [classes][edge][edge][nx][4], one after the other, read and written
+ * Template parameter tiled: True: what falls on other planes is left out.
  * pixel_sums real4 [images][n_list], write
  * Local memory: none. Order of sums: rows ascending; scatter images ascending in each worker.
  * Reference: tests/reference/weighted_sums.py
@@ -66,13 +68,12 @@ void weighted_sums_workers(
     __global const real* restrict bp_xy, __global const uchar* restrict scale_mask,
     const int n_shells, __global const real* restrict phases,
     __global const real* restrict frames, __global const real2* restrict psis,
-    const int n_list, const int n_padded, const int edge, const int nx, const int centre,
-    const int n_classes, __global const int* restrict first_image,
+    const int n_list, const int n_padded, const int first_plane, const int n_planes,
+    const int edge, const int nx, const int centre, __global const int* restrict first_image,
     __global real* restrict volumes, __global real* restrict pixel_sums)
 {
     const int worker = get_global_id(0);
-    const long volume_size = 4L * edge * edge * nx;
-    __global real* mine = volumes + worker * n_classes * volume_size;
+    __global real* mine = volumes + worker * 4L * n_planes * edge * nx;
     for (int i = first_image[worker]; i < first_image[worker + 1]; i++)
         for (int j = 0; j < n_list; j += 16) {
             const long p = (long)i * n_list;
@@ -118,8 +119,8 @@ void weighted_sums_workers(
                 if (scatters) {
                     real axes[6];
                     slice_axes(frames + 6L * row_frame[m], psis[row_psi[m]], axes);
-                    scatter_vector(mine + row_class[m] * volume_size, edge, nx, centre, axes, px,
-                                   py, u_re * s_re - u_im * s_im, u_re * s_im + u_im * s_re,
+                    scatter_vector(mine, row_class[m] * edge - first_plane, n_planes, edge, nx,
+                                   centre, axes, px, py, u_re * s_re - u_im * s_im, u_re * s_im + u_im * s_re,
                                    omega * weight);
                 }
             }

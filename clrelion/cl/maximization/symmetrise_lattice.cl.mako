@@ -4,22 +4,25 @@
  * for |x|^2 <= squared_radius; the rest of target is not written. Points with x < 0 are read at
  * their Friedel mates, conjugated. Specification M 1.4.
  *
- * source real4 (re, im, weight, 0), centred half array [edge][edge][nx], read
+ * source real4 (re, im, weight, 0), centred half array [edge][edge][nx] from element source_start,
+ *     read
  * operators int [n_operators][9], row by row, the identity among them, read
- * target real4, a centred half array from element start, write
- * Grid: (nx, edge, edge), rounded up in x. Local memory: none. Order of sums: operators ascending.
+ * target real4, a centred half array from element start (negative where it holds only the planes
+ *     from first_plane on), write
+ * Grid: (nx, edge, planes from first_plane on), rounded up in x. Local memory: none. Order of sums: operators ascending.
  * Reference: tests/reference/volume_sums.py
  */
 <%include file="/common/types.cl.mako"/>
 
 __kernel void symmetrise_lattice(
-    __global const real4* restrict source, const int edge, const int nx, const int squared_radius,
-    __global const int* restrict operators, const int n_operators, __global real4* restrict target,
-    const long start)
+    __global const real4* restrict source, const long source_start, const int edge, const int nx,
+    const int squared_radius, __global const int* restrict operators, const int n_operators,
+    const int first_plane, __global real4* restrict target, const long start)
 {
-    const int x = get_global_id(0), iy = get_global_id(1), iz = get_global_id(2);
+    const int x = get_global_id(0), iy = get_global_id(1), iz = get_global_id(2) + first_plane;
     const int centre = edge / 2;
     const int y = iy - centre, z = iz - centre;
+    source += source_start;
     if (x >= nx || x * x + y * y + z * z > squared_radius) return;
     real4 sum = (real4)((real)0);
     for (int i = 0; i < n_operators; i++) {

@@ -8,8 +8,9 @@
  * operators real [n_operators][18]: elements rounded to multiples of 2^-11, row by row, then the
  *     rest. With whole coordinates below 2^11 the first part of each product is exact, so that
  *     single precision places a point to 1e-7 of a voxel anywhere in the volume.
- * target real4 [edge][edge][nx], write
- * Grid: (nx, edge, edge), rounded up in x. Local memory: none. Order of sums: operators ascending.
+ * target real4, a centred half array from element target_start (negative where it holds only the
+ *     planes from first_plane on), write
+ * Grid: (nx, edge, planes from first_plane on), rounded up in x. Local memory: none. Order of sums: operators ascending.
  * Reference: tests/reference/volume_sums.py
  */
 <%include file="/common/types.cl.mako"/>
@@ -27,9 +28,9 @@ static inline int split(const real high, const real low, real* fraction)
 __kernel void symmetrise_volume(
     __global const real4* restrict source, const long start, const int edge, const int nx,
     const int squared_radius, __global const real* restrict operators, const int n_operators,
-    __global real4* restrict target)
+    const int first_plane, __global real4* restrict target, const long target_start)
 {
-    const int ix = get_global_id(0), iy = get_global_id(1), iz = get_global_id(2);
+    const int ix = get_global_id(0), iy = get_global_id(1), iz = get_global_id(2) + first_plane;
     const int centre = edge / 2;
     const int y = iy - centre, z = iz - centre;
     if (ix >= nx || ix * ix + y * y + z * z > squared_radius) return;
@@ -63,5 +64,5 @@ __kernel void symmetrise_volume(
         value.y *= mirrored;
         sum += value;
     }
-    target[place] = sum;
+    target[target_start + place] = sum;
 }
