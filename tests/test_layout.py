@@ -29,6 +29,7 @@ ROOMS = [
     "projection",
     "report",
     "simulation",
+    "api",
     "cli",
 ]
 SHARED = {"errors", "constants"}  # any room may import these

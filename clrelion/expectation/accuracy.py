@@ -6,6 +6,7 @@ the shells that tell orientations apart.  Specification E C.3, F.3; M 5.6.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -104,6 +105,7 @@ def expected_accuracies(
     )
 
 
+@functools.lru_cache(maxsize=4 * N_TRIAL_PARTICLES)
 def _draw(seed: int) -> float:
     """Draw the number that chooses the angle or axis of a particle (specification C.3)."""
     return float(c_library_random(seed, 1)[0]) / _RAND_MAX

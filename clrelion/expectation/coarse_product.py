@@ -19,6 +19,7 @@ from clrelion.planning.limits import panel_width
 if TYPE_CHECKING:
     from pyopencl.array import Array
 
+    from clrelion.device.kernel import Kernel
     from clrelion.device.session import DeviceSession
 
 __all__ = ["CoarseProduct", "TensorProduct", "chosen_product"]
@@ -112,24 +113,11 @@ class CoarseProduct:
         n_trans
             Rows an image.
         """
-        if self._session.is_cpu:
-            kernel = self._session.kernel(
-                "expectation/diff2_coarse_vector",
-                panel=self._width,
-                vector=16 if self._session.precision == "single" else 8,
-                rows=_ROWS_PER_TILE,
-                epilogue=epilogue,
-            )
-            size: tuple[int, ...] = (-(-n_rows // _ROWS_PER_TILE), n_panels)
-            local: tuple[int, ...] = (1, 1)
-        else:
-            kernel = self._session.kernel("expectation/diff2_coarse", epilogue=epilogue)
-            size, local = (-(-n_rows // self._width) * 256, n_panels), (256, 1)
+        kernel, size, local = self._launch(epilogue, n_rows, n_panels)
         kernel(
             size,
             local,
-            images,
-            panels,
+            *self._arguments(images, panels),
             norm,
             inverse_image_norm,
             out,
@@ -140,9 +128,35 @@ class CoarseProduct:
             first_column,
         )
 
+    def _launch(
+        self, epilogue: str, n_rows: int, n_panels: int
+    ) -> tuple[Kernel, tuple[int, int], tuple[int, int]]:
+        """Kernel, global size and work-group."""
+        session = self._session
+        if session.is_cpu:
+            kernel = session.kernel(
+                "expectation/diff2_coarse_vector",
+                panel=self._width,
+                vector=16 if session.precision == "single" else 8,
+                rows=_ROWS_PER_TILE,
+                epilogue=epilogue,
+            )
+            return kernel, (-(-n_rows // _ROWS_PER_TILE), n_panels), (1, 1)
+        kernel = session.kernel("expectation/diff2_coarse", epilogue=epilogue)
+        return kernel, (-(-n_rows // self._width) * 256, n_panels), (256, 1)
+
+    def _arguments(self, images: Operand, panels: Operand) -> tuple[Array, ...]:
+        """First arguments of the kernel."""
+        assert not isinstance(images, SplitMatrix)
+        assert not isinstance(panels, SplitMatrix)
+        return images, panels
+
 
 class TensorProduct(CoarseProduct):
-    """Products of halves on tensor cores, summed in single precision."""
+    """Products of halves on tensor cores, summed in single precision.
+
+    ``stride`` and ``first_column`` must be even.
+    """
 
     name = "tensor cores, each number as two halves"
 
@@ -180,40 +194,16 @@ class TensorProduct(CoarseProduct):
             self._session.empty(matrix.nbytes, np.uint8), self._session.empty(n, np.float32)
         )
 
-    def multiply(
-        self,
-        epilogue: str,
-        images: Operand,
-        panels: Operand,
-        n_panels: int,
-        norm: Array | None,
-        inverse_image_norm: Array | None,
-        out: Array,
-        n_rows: int,
-        depth: int,
-        n_trans: int,
-        stride: int,
-        first_column: int,
-    ) -> None:
-        """See CoarseProduct; ``stride`` and ``first_column`` even."""
+    def _launch(
+        self, epilogue: str, n_rows: int, n_panels: int
+    ) -> tuple[Kernel, tuple[int, int], tuple[int, int]]:
+        kernel = self._session.kernel("expectation/diff2_coarse_tensor", epilogue=epilogue)
+        return kernel, (-(-n_rows // _TENSOR_ROWS_PER_TILE) * 128, n_panels), (128, 1)
+
+    def _arguments(self, images: Operand, panels: Operand) -> tuple[Array, ...]:
         assert isinstance(images, SplitMatrix)
         assert isinstance(panels, SplitMatrix)
-        self._session.kernel("expectation/diff2_coarse_tensor", epilogue=epilogue)(
-            (-(-n_rows // _TENSOR_ROWS_PER_TILE) * 128, n_panels),
-            (128, 1),
-            images.parts,
-            panels.parts,
-            images.inverse_scale,
-            panels.inverse_scale,
-            norm,
-            inverse_image_norm,
-            out,
-            n_rows,
-            depth,
-            n_trans,
-            stride,
-            first_column,
-        )
+        return images.parts, panels.parts, images.inverse_scale, panels.inverse_scale
 
 
 def chosen_product(session: DeviceSession) -> CoarseProduct:

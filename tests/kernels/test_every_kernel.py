@@ -23,7 +23,8 @@ VARIANT_SUFFIXES = ("_vector", "_workers", "_tensor")
 
 _HEAD = re.compile(r"/\*.*?\*/|<%doc>.*?</%doc>", re.DOTALL)
 _POINTER = re.compile(r"__global[^,)]*\*\s*(?:restrict\s+)?(\w+)")
-_LOCAL_POINTER = re.compile(r"__local\s+(?:\w+|\$\{\w+\})\s*\*")
+# a parameter: a cast has a bracket behind the star
+_LOCAL_POINTER = re.compile(r"__local\s+(?:\w+|\$\{\w+\})\s*\*(?!\s*\))")
 
 
 def head_of(name: str) -> str:

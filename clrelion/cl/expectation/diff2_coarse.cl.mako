@@ -42,7 +42,8 @@ void diff2_coarse(
     const int lid = get_local_id(0);
     const int m0 = get_group_id(0) * TILE;
     const int panel = get_group_id(1);
-    const int tx = lid % 16, ty = lid / 16;
+    /* a warp of 32 holds 4 x 8 of the 16 x 16 items, so that it reads few values of each tile */
+    const int tx = (lid / 32 % 2) * 8 + lid % 8, ty = (lid / 64) * 4 + lid / 8 % 4;
 
     /* SHARE values of one image row (neighbouring items: neighbouring rows, so that they write to
      * different banks), and as many of one row of projections */
