@@ -37,7 +37,7 @@ parity: setup
 
 bench: setup
 	@tools/ensure_opencl.sh $(VENV) any >/dev/null
-	$(BIN)/python tools/bench.py --device $(DEVICE) $(ARGUMENTS)
+	$(BIN)/python tools/bench_parity_sets.py --device $(DEVICE) $(ARGUMENTS)
 
 setup: $(VENV)/.dev
 

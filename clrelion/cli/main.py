@@ -63,6 +63,10 @@ COMMANDS: dict[str, Command] = {
         "clrelion.cli.simulate", "simulate",
         "make particles with known poses from an atomic model or a map",
     ),
+    "bench": Command(
+        "clrelion.cli.bench", "bench",
+        "time named workloads, step by step and kernel by kernel",
+    ),
 }  # fmt: skip
 """In the order of ``clrelion --help``."""
 

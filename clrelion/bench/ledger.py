@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyopencl as cl
 import pyopencl.array as cl_array
 
+from clrelion.bench.work import work_of
 from clrelion.device.choice import DeviceInfo
 from clrelion.device.kernel import Kernel
 from clrelion.device.profile import STEPS, Profile
 from clrelion.device.session import DeviceSession
-from tools.bench_work import work_of
 
 _MAX_PENDING = 4096
 

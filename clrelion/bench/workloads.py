@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from clrelion.cli.simulate import simulate
-from tools.parity.whole_sets import PARTICLE_SETS
 
 __all__ = ["WORKLOADS", "Workload", "find_data"]
 
 _log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parents[1]
 _RECIPE = "recipe.txt"
 
 # what both simulated workloads of a size use: one molecule, many micrographs
@@ -49,12 +46,15 @@ class Workload:
         Of ``clrelion_refine``, without --o; run in the data's folder.
     iterations
         How many, or None: to convergence.
+    places
+        Folders that may hold data which cannot be simulated.
     """
 
     name: str
     data: str
     arguments: str
     iterations: int | None
+    places: tuple[Path, ...] = ()
 
     @property
     def is_auto_refine(self) -> bool:
@@ -83,15 +83,13 @@ WORKLOADS = {
         Workload("refine-256", "c4-256", _REFINE, None),
         Workload("class3d-64", "c4-64", _CLASS3D, 3),
         Workload("refine-64", "c4-64", _REFINE, 5),
-        *(
-            Workload(found.name, found.name, " ".join(found.arguments), None)
-            for found in PARTICLE_SETS.values()
-        ),
     )
 }
 
 
-def find_data(work: Workload, folder: Path, n_workers: int) -> Path | None:
+def find_data(
+    work: Workload, folder: Path, n_workers: int, simulate: Callable[[Sequence[str]], int]
+) -> Path | None:
     """Find a workload's data, or simulate it.
 
     Parameters
@@ -102,6 +100,8 @@ def find_data(work: Workload, folder: Path, n_workers: int) -> Path | None:
         Where simulated sets are kept from run to run, and looked for.
     n_workers
         Processes of the simulation.
+    simulate
+        ``clrelion simulate``: its arguments in, its exit code out.
 
     Returns
     -------
@@ -115,9 +115,7 @@ def find_data(work: Workload, folder: Path, n_workers: int) -> Path | None:
     """
     recipe = _SIMULATED.get(work.data)
     if recipe is None:
-        places = [folder / work.data, ROOT.parent / "shared" / "data" / work.data]
-        if work.data == "betagal80":
-            places.append(ROOT / "examples" / "betagal")
+        places = (folder / work.data, *work.places)
         return next((place for place in places if (place / "particles.mrcs").is_file()), None)
     place = folder / work.data
     marker = place / _RECIPE

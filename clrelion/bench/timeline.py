@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from tools.bench_ledger import IterationRecord, Launch
+from clrelion.bench.ledger import IterationRecord, Launch
 
 EXPECTATION_ROWS = ("getImg", "getDiff", "convert", "store")
 _LANES = (*EXPECTATION_ROWS, "accuracies", "maximization", "others")

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clrelion.bench.ceilings import Ceilings, measure_ceilings
+from clrelion.bench.ledger import IterationRecord, KernelSum, Launch, LedgerSession
+from clrelion.bench.page import iteration_table, kernel_table, sum_kernels
+from clrelion.bench.timeline import busy_seconds, busy_share, timeline
+from clrelion.bench.work import work_of
+from clrelion.bench.workloads import WORKLOADS, Workload, find_data
+from clrelion.cli.bench import bench
 from clrelion.cli.parser import parse_refine
+from clrelion.cli.simulate import simulate
 from clrelion.device.session import DeviceSession
 from clrelion.device.templates import parse_signature, render
 from tests.kernels.template_parameters import BUILDS
-from tools import bench
-from tools.bench_ceilings import Ceilings, measure_ceilings
-from tools.bench_ledger import IterationRecord, KernelSum, Launch, LedgerSession
-from tools.bench_page import iteration_table, kernel_table, sum_kernels
-from tools.bench_timeline import busy_seconds, busy_share, timeline
-from tools.bench_work import work_of
-from tools.bench_workloads import WORKLOADS, find_data
+from tools.bench_parity_sets import add_sets
 
+add_sets()
 CEILINGS = Ceilings(100.0, 20.0, None, 10.0, 5.0, 5.0)
 
 
@@ -136,21 +138,20 @@ def test_commands_are_understood(name: str) -> None:
 
 
 def test_real_particles_are_found(tmp_path: Path) -> None:
-    place = find_data(WORKLOADS["betagal80"], tmp_path, 1)
+    place = find_data(WORKLOADS["betagal80"], tmp_path, 1, simulate)
     assert place is not None
     assert (place / "particles.star").is_file()
-    assert find_data(WORKLOADS["trpv1_96"], tmp_path, 1) is None
+    other = Workload("nowhere", "nowhere", "", None)
+    assert find_data(other, tmp_path, 1, simulate) is None
 
 
 def test_whole_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    session: DeviceSession,
-) -> None:  # fmt: skip
-    arguments = f"bench --workloads betagal80 --iterations 1 --out {tmp_path} --data {tmp_path}"
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], session: DeviceSession
+) -> None:
+    arguments = f"--workloads betagal80 --iterations 1 --out {tmp_path} --data {tmp_path}"
     arguments += " --timeline 1"
     device = f"{session.info.platform_index}:{session.info.device_index}"
-    monkeypatch.setattr(sys, "argv", [*arguments.split(), "--device", device])
-    assert bench.main() == 0
+    assert bench([*arguments.split(), "--device", device]) == 0
     assert "| diff2_" in capsys.readouterr().out
     results = json.loads((tmp_path / "bench.json").read_text())
     found = results["workloads"]["betagal80"]

@@ -1,7 +1,4 @@
-"""Time named workloads and hold each kernel against what the device can do.
-
-python tools/bench.py --device gpu --workloads class3d-256,refine-256 --iterations 5 --out DIR
-"""
+"""``clrelion bench``: time named workloads, hold each kernel against what the device can do."""
 
 from __future__ import annotations
 
@@ -10,69 +7,108 @@ import datetime
 import json
 import os
 import resource
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# run as a file, not as a module, and clrelion need not be installed
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from clrelion.bench.ceilings import Ceilings, measure_ceilings
+from clrelion.bench.ledger import IterationRecord, LedgerSession
+from clrelion.bench.page import page
+from clrelion.bench.timeline import timeline
+from clrelion.bench.workloads import WORKLOADS, Workload, find_data
+from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.cli.parser import parse_refine
+from clrelion.cli.simulate import simulate
 from clrelion.constants import VERSION
 from clrelion.device.choice import choose_device
 from clrelion.errors import ClrelionError
 from clrelion.refinement.run import run_refinement
-from tools.bench_ceilings import Ceilings, measure_ceilings
-from tools.bench_ledger import IterationRecord, LedgerSession
-from tools.bench_page import page
-from tools.bench_timeline import timeline
-from tools.bench_workloads import WORKLOADS, Workload, find_data
 
-ROOT = Path(__file__).resolve().parents[1]
 _SMALL = "class3d-64,refine-64"
 
 
-def main() -> int:
-    """Run the workloads asked for; write bench.json and bench.md, and print the latter."""
-    given = _parse()
+_DESCRIPTION = (
+    "Times named workloads step by step and kernel by kernel, beside what the device reaches in "
+    "plain loops. Their particles are simulated once and kept in --data."
+)
+_EXAMPLES = """\
+examples:
+  # half a minute on a CPU
+  clrelion bench --device cpu
+
+  # 5000 particles of 256 px on a GPU, with a timeline of the second iteration
+  clrelion bench --device gpu --workloads class3d-256,refine-256 --iterations 5 --timeline 2
+"""
+
+
+def bench(arguments: Sequence[str], program: str = "clrelion bench") -> int:
+    """Run the workloads asked for; write bench.json and bench.md, and print the latter.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name.
+    program
+        Name for messages.
+
+    Returns
+    -------
+    int
+        0, or 1 with one line on standard error.
+    """
+    try:
+        given = build_parser(program).parse(arguments)
+    except ClrelionError as error:
+        complain(program, str(error))
+        return 1
     names = given.workloads.split(",")
     unknown = [name for name in names if name not in WORKLOADS]
     if unknown:
-        complain("bench", f"no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
+        complain(program, f"no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
         return 1
     # data first: its processes must not compete with a measurement
     places: dict[str, Path] = {}
     for name in names:
-        place = find_data(WORKLOADS[name], given.data, given.j)
+        place = find_data(WORKLOADS[name], given.data, given.j, simulate)
         if place is None:
-            complain("bench", f"{name}: its particles are neither in --data nor in ../shared/data")
+            expected = given.data / WORKLOADS[name].data
+            complain(program, f"{name}: its particles are not in {expected}")
         else:
             places[name] = place
     if not places:
         return 1
     if given.timeline is not None and given.no_kernel_times:
-        complain("bench", "--timeline needs the times of kernels; drop --no_kernel_times")
+        complain(program, "--timeline needs the times of kernels; drop --no_kernel_times")
         return 1
     setup_logging(verbosity=1 if given.verbose else 0)
     try:
         _run_all(given, places)
     except ClrelionError as error:
-        complain("bench", str(error))
+        complain(program, str(error))
         return 1
     return 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+def build_parser(program: str = "clrelion bench") -> CommandParser:
+    """Make the argument parser."""
+    parser = CommandParser(
+        prog=program,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     add("--device", default="cpu", help="as clrelion's [cpu]")
     add("--workloads", default=_SMALL, help=f"of {', '.join(WORKLOADS)} [{_SMALL}]")
     add("--iterations", type=int, help="iterations of each [class3d 5, small forms 3 and 5, "
         "others to convergence]")  # fmt: skip
-    add("--data", type=Path, default=ROOT / "bench" / "data", help="simulated sets are kept here")
-    add("--out", type=Path, default=ROOT / "bench", help="folder of bench.json and bench.md")
+    add("--data", type=Path, default=Path("bench/data"),
+        help="simulated sets are kept here [bench/data]")  # fmt: skip
+    add("--out", type=Path, default=Path("bench"),
+        help="folder of bench.json and bench.md [bench]")  # fmt: skip
     add("--precision", default="single", choices=("single", "double"))
     add("--options", default="", metavar="'--flag ...'", help="more options for each run")
     add("--no_kernel_times", action="store_true",
@@ -81,7 +117,7 @@ def _parse() -> argparse.Namespace:
         "as timeline-WORKLOAD.svg in --out")  # fmt: skip
     add("--j", type=int, default=len(os.sched_getaffinity(0)), help="processes that simulate")
     add("--verbose", action="store_true", help="show what the runs print")
-    return parser.parse_args()
+    return parser
 
 
 def _run_all(given: argparse.Namespace, places: dict[str, Path]) -> None:
@@ -115,7 +151,8 @@ def _draw(
     given: argparse.Namespace, name: str, records: list[IterationRecord], device: str
 ) -> None:
     if not 0 < given.timeline < len(records):
-        complain("bench", f"--timeline {given.timeline}: {name} had {len(records) - 1} iterations")
+        n = len(records) - 1
+        complain("clrelion bench", f"--timeline {given.timeline}: {name} had {n} iterations")
         return
     text = timeline(
         records[given.timeline], f"{name}, iteration {given.timeline}, {device.split(' (')[0]}"
@@ -176,6 +213,3 @@ def _peak_memory_bytes() -> int:
     except (OSError, StopIteration):
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-
-if __name__ == "__main__":
-    sys.exit(main())

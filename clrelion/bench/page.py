@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from clrelion.bench.ceilings import Ceilings
+from clrelion.bench.ledger import IterationRecord, KernelSum
 from clrelion.device.memory import format_bytes
-from tools.bench_ceilings import Ceilings
-from tools.bench_ledger import IterationRecord, KernelSum
 
 _ROWS = ("getImg", "getDiff", "convert", "store", "accuracies", "maximization", "others")
 
@@ -129,7 +129,7 @@ def page(results: dict[str, Any], ceilings: Ceilings, records: dict[str, Any]) -
             f"{format_bytes(summary['host_bytes'])}.",
             "Seconds:",
             iteration_table(found),
-            "Kernels, all iterations (bytes: arguments once, unless tools/bench_work.py knows "
+            "Kernels, all iterations (bytes: arguments once, unless clrelion/bench/work.py knows "
             "better):",
             kernel_table(sum_kernels(found), ceilings),
         ]
