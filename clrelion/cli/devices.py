@@ -1,9 +1,9 @@
 """``clrelion devices``: the table of OpenCL devices, or a check that one works."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.errors import ClrelionError
 
@@ -21,18 +21,11 @@ def devices(arguments: Sequence[str]) -> int:
     int
         0, or 1 if there is no OpenCL device, or none that works.
     """
-    parser = argparse.ArgumentParser(
-        prog="clrelion devices",
-        description="List the OpenCL devices of this machine and test each (about a second).",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="no table: name the device that a run would use"
-    )
-    parser.add_argument(
-        "--device", default="auto", help="with --check: which device, as in clrelion_refine [auto]"
-    )
-    given = parser.parse_args(arguments)
+    try:
+        given = build_parser().parse(arguments)
+    except ClrelionError as error:
+        complain("clrelion devices", str(error))
+        return 1
     setup_logging(verbosity=1)
     try:
         if given.check:
@@ -52,3 +45,19 @@ def devices(arguments: Sequence[str]) -> int:
         return 1
     sys.stdout.flush()
     return 0
+
+
+def build_parser() -> CommandParser:
+    """Make the argument parser."""
+    parser = CommandParser(
+        prog="clrelion devices",
+        description="List the OpenCL devices of this machine and test each (about a second).",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="no table: name the device that a run would use"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="with --check: which device, as in clrelion_refine [auto]"
+    )
+    return parser

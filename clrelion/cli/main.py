@@ -19,25 +19,29 @@ class Command(NamedTuple):
         command's name and returns the exit code.
     purpose
         One line for ``clrelion --help``.
+    parser
+        Function of the module that makes its argument parser.
     """
 
     module: str
     function: str
     purpose: str
+    parser: str = "build_parser"
 
 
 COMMANDS: dict[str, Command] = {
     "refine3d": Command(
         "clrelion.cli.refine", "refine3d",
-        "gold-standard 3D auto-refine, with recommended defaults",
+        "gold-standard 3D auto-refine, with recommended defaults", "refine3d_parser",
     ),
     "class3d": Command(
         "clrelion.cli.refine", "class3d",
-        "3D classification, with recommended defaults",
+        "3D classification, with recommended defaults", "class3d_parser",
     ),
     "refine": Command(
         "clrelion.cli.refine", "refine",
         "both, with RELION's own options and defaults; the same program as clrelion_refine",
+        "refine_parser",
     ),
     "postprocess": Command(
         "clrelion.cli.postprocess", "postprocess",
@@ -66,6 +70,10 @@ COMMANDS: dict[str, Command] = {
     "bench": Command(
         "clrelion.cli.bench", "bench",
         "time named workloads, step by step and kernel by kernel",
+    ),
+    "completion": Command(
+        "clrelion.cli.completion", "completion",
+        "completion of commands and options for bash, zsh or fish",
     ),
 }  # fmt: skip
 """In the order of ``clrelion --help``."""

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.errors import ClrelionError, OptionsError
 
@@ -32,9 +33,9 @@ def plan(arguments: Sequence[str]) -> int:
     int
         0, or 1 with one line on standard error.
     """
-    given = _parser().parse_args(arguments)
     setup_logging(verbosity=0)
     try:
+        given = build_parser().parse(arguments)
         for line in _lines(given):
             print(line)
     except ClrelionError as error:
@@ -43,8 +44,9 @@ def plan(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Make the argument parser."""
+    parser = CommandParser(
         prog="clrelion plan",
         description="Print how much memory a job would take, iteration by iteration.",
         epilog=_EPILOG,

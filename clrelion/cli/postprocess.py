@@ -51,7 +51,7 @@ def postprocess(arguments: Sequence[str], program: str = "clrelion postprocess")
         0, or 1 with one line on standard error.
     """
     try:
-        given = _parser(program).parse(
+        given = build_parser(program).parse(
             own_arguments(arguments, POSTPROCESS_INPUTS, "postprocess")
         )
         if given.auto_mask and given.mask:
@@ -131,7 +131,8 @@ def _run(given: argparse.Namespace, command_line: str) -> list[tuple[str, str]]:
     return nodes
 
 
-def _parser(program: str) -> CommandParser:
+def build_parser(program: str = "clrelion postprocess") -> CommandParser:
+    """Make the argument parser."""
     parser = CommandParser(
         prog=program,
         description=_DESCRIPTION,

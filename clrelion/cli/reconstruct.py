@@ -47,7 +47,7 @@ def reconstruct(arguments: Sequence[str], program: str = "clrelion reconstruct")
         0, or 1 with one line on standard error.
     """
     try:
-        given = _parser(program).parse(own_arguments(arguments, _INPUTS, "map.mrc"))
+        given = build_parser(program).parse(own_arguments(arguments, _INPUTS, "map.mrc"))
         if not given.o.endswith(".mrc"):
             raise OptionsError(f"--o {given.o}: give the name of the map, ending in .mrc")
         if given.halves and given.subset:
@@ -121,7 +121,8 @@ def _run(given: argparse.Namespace) -> list[tuple[str, str]]:
     return nodes
 
 
-def _parser(program: str) -> CommandParser:
+def build_parser(program: str = "clrelion reconstruct") -> CommandParser:
+    """Make the argument parser."""
     parser = CommandParser(
         prog=program,
         description="A map from particles in the orientations and with the shifts of their STAR "

@@ -1,5 +1,6 @@
 """The console script ``clrelion_refine``: options in, one refinement, exit code out."""
 
+import argparse
 import logging
 import shlex
 import sys
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clrelion.cli.console import complain, setup_logging
 from clrelion.cli.jobs import FAILURE, SUCCESS, run_job
-from clrelion.cli.parser import parse_refine
+from clrelion.cli.parser import build_parser, parse_refine
 from clrelion.cli.presets import CLASS3D, REFINE3D, Preset
 from clrelion.cli.progress import Progress
 from clrelion.errors import ClrelionError, OptionsError
@@ -28,6 +29,21 @@ logger = logging.getLogger(__name__)
 def main() -> int:
     """Run ``clrelion_refine`` with this process's arguments."""
     return refine(sys.argv[1:], program="clrelion_refine")
+
+
+def refine_parser() -> argparse.ArgumentParser:
+    """Make the argument parser of ``clrelion refine``."""
+    return build_parser("clrelion refine")
+
+
+def refine3d_parser() -> argparse.ArgumentParser:
+    """Make the argument parser of ``clrelion refine3d``."""
+    return build_parser("clrelion refine3d", REFINE3D)
+
+
+def class3d_parser() -> argparse.ArgumentParser:
+    """Make the argument parser of ``clrelion class3d``."""
+    return build_parser("clrelion class3d", CLASS3D)
 
 
 def refine3d_main() -> int:

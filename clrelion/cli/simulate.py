@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 
+from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.cli.progress import Progress
 from clrelion.errors import ClrelionError, OptionsError
@@ -39,7 +40,11 @@ def simulate(arguments: Sequence[str]) -> int:
     int
         0, or 1 with one line on standard error.
     """
-    given = _parser().parse_args(arguments)
+    try:
+        given = build_parser().parse(arguments)
+    except ClrelionError as error:
+        complain("clrelion simulate", str(error))
+        return 1
     setup_logging(verbosity=1)
     started = time.monotonic()
     try:
@@ -63,8 +68,9 @@ def simulate(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """Make the argument parser."""
+    parser = CommandParser(
         prog="clrelion simulate",
         description="Particles of an atomic model (PDB, mmCIF), of a map or of a molecule grown "
         "from a seed, with true poses. The same arguments give the same files, whatever --j.",
