@@ -30,6 +30,21 @@ def report(arguments: Sequence[str]) -> int:
     int
         0, or 1 with one line on standard error.
     """
+    setup_logging(verbosity=1)
+    try:
+        given = build_parser().parse(arguments)
+        from clrelion.report.run_record import find_root
+        from clrelion.report.summary import make_report
+
+        print(make_report(find_root(given.run), given.o))
+    except ClrelionError as error:
+        complain("clrelion report", str(error))
+        return 1
+    return 0
+
+
+def build_parser() -> CommandParser:
+    """Make the argument parser."""
     parser = CommandParser(
         prog="clrelion report",
         description="Show a run on one HTML page, with each figure as PNG and CSV in a folder "
@@ -40,14 +55,4 @@ def report(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("run", help="folder of a run, its output root (--o), or any of its files")
     parser.add_argument("--o", metavar="PAGE", help="page to write [ROOT_report.html]")
-    setup_logging(verbosity=1)
-    try:
-        given = parser.parse(arguments)
-        from clrelion.report.run_record import find_root
-        from clrelion.report.summary import make_report
-
-        print(make_report(find_root(given.run), given.o))
-    except ClrelionError as error:
-        complain("clrelion report", str(error))
-        return 1
-    return 0
+    return parser
