@@ -14,7 +14,7 @@ from clrelion.api.particles import Particles, read_particles
 from clrelion.errors import StarError
 from clrelion.io.model_file import ModelFile
 from clrelion.io.run_files import class_map_file, data_file, unfiltered_half_map_file
-from clrelion.report.run_record import IterationRecord
+from clrelion.report.run_record import IterationRecord, find_root
 from clrelion.report.run_record import read_run as read_records
 
 __all__ = ["Run", "read_run"]
@@ -118,7 +118,7 @@ def read_run(root: str | os.PathLike[str], images: str | os.PathLike[str] | None
     Parameters
     ----------
     root
-        Its output root (``--o``), e.g. ``Refine3D/job001/run``.
+        Its output root (``--o``), its folder, or any of its files.
     images
         Folder that image names are relative to; None: the working directory or that of the files.
 
@@ -127,4 +127,4 @@ def read_run(root: str | os.PathLike[str], images: str | os.PathLike[str] | None
     StarError
         There is no run with this root.
     """
-    return Run(os.fspath(root), images)
+    return Run(find_root(os.fspath(root)), images)

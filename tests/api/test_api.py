@@ -152,7 +152,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestRun:
     def test_of_clrelion(self, folder: Path) -> None:
-        run = api.read_run(folder / "out/run", images=folder)
+        run = api.read_run(folder / "out", images=folder)
         assert len(run.iterations) == 3
         assert len(run.particles) == 24
         assert {p.half_set for p in run.particles} == {1, 2}

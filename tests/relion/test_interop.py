@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clrelion.cli.main import main
 from clrelion.fourier.masks import raised_cosine_mask
 from clrelion.io.particle_table import read_particles
 from clrelion.io.run_files import read_model
@@ -80,6 +81,35 @@ class TestAfterARefinement:
         # (it weighs the central plane of the half transform differently)
         np.testing.assert_allclose(fsc[1:35], map_fsc(*halves)[1:35], atol=0.05)
         assert np.isfinite(read_map(refined / f"post{first}" / "p_masked.mrc")).all()
+
+    def test_ctf_refinement(self, refined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It takes ``run_data.star`` and our post-processing; we take what it writes."""
+        monkeypatch.chdir(refined)
+        write_stack(refined / "mask.mrc", raised_cosine_mask(BOX, 100 / PIXEL, 6))
+        command = "postprocess --i out/run_half1_class001_unfil.mrc --mask mask.mrc --o own/post"
+        assert main(command.split()) == 0
+        (refined / "ctf").mkdir()
+        run_relion(
+            "relion_ctf_refine",
+            "--i out/run_data.star --f own/post.star --o ctf/ --fit_defocus --fit_mode fpfff "
+            "--kmin_defocus 60",
+            refined,
+        )
+        before = read_particles(refined / "out/run_data.star", do_ctf=True)
+        after = read_particles(refined / "ctf/particles_ctf_refine.star", do_ctf=True)
+        assert after.image_name == before.image_name
+        assert (np.abs(after.defocus_u_angst - before.defocus_u_angst) > 1).any()
+        arguments = "--i ctf/particles_ctf_refine.star --skip_align --iter 1 --o again/run"
+        succeed(refined, changed(CLASS3D, arguments))
+
+    def test_columns_that_polishing_reads(self, refined: Path) -> None:
+        """Bayesian polishing finds particles in their micrographs, by half-set."""
+        particles = read_star(refined / "out/run_data.star")["particles"]
+        wanted = (
+            "rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY", "rlnOpticsGroup",
+            "rlnRandomSubset", "rlnOriginXAngst", "rlnOriginYAngst", "rlnAngleRot", "rlnDefocusU",
+        )  # fmt: skip
+        assert all(label in particles for label in wanted)
 
     def test_star_handler(self, refined: Path) -> None:
         table = read_particles(refined / "out/run_data.star")
