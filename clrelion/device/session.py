@@ -230,6 +230,15 @@ class DeviceSession:
             host: npt.NDArray[Any] = array.get(self.queue)
         return host
 
+    def read_int(self, array: cl_array.Array, index: int) -> int:
+        """Copy one element of an int32 device array to the host; waits for the queue."""
+        host = np.empty(1, dtype=np.int32)
+        with translated_allocation_errors("copy from the device"):
+            cl.enqueue_copy(
+                self.queue, host, _memory(array), src_offset=4 * index, is_blocking=True
+            )
+        return int(host[0])
+
     def copy_rows(self, array: cl_array.Array, first: int, last: int) -> cl_array.Array:
         """Copy rows first .. last - 1 of a device array to a new device array.
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.fine import FineRows, FineSamples
+from clrelion.expectation.fine import FineSamples
 from clrelion.expectation.images import SMALLEST_SCALE, BatchImages
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.results import ParticleResults
@@ -66,19 +66,18 @@ class Accumulator:
         setup: OpticsSetup,
         batch: BatchImages,
         samples: FineSamples,
-        rows: FineRows,
         stored: StoredSums,
         tables: OrientationTables,
         n_significant: NDArray[np.int64],
     ) -> None:
         """Add a part of a batch."""
-        good = samples.best >= 0
+        good = samples.best.classes >= 0
         for place in np.flatnonzero(~good).tolist():
             self.skip(int(batch.ids[place]), "no finite weight")
         residual = self._residuals(setup, batch, samples, stored)
         residual[~good] = 0.0
         self._add_noise(setup, residual, samples, batch, good)
-        self._add_priors(rows, stored, samples, good)
+        self.sums.sigma2_offset_sum += float(samples.sum_offset2[good].sum())
         norm = self._norms(batch, residual)
         likelihood = np.zeros(batch.n)
         likelihood[good] = setup.log_likelihoods(
@@ -94,7 +93,7 @@ class Accumulator:
         if self._settings.do_scale_correction:
             self._add_scales(batch, stored, good)
         kept = np.flatnonzero(good)
-        self._record(setup, batch, samples, rows, tables, kept)
+        self._record(setup, batch, samples, tables, kept)
         ids, results = batch.ids[kept], self._results
         results.norm_correction[ids] = norm[kept]
         results.log_likelihood[ids] = likelihood[kept]
@@ -142,17 +141,11 @@ class Accumulator:
         target = self.sums.ctf2[setup.group]
         target += setup.geometry.to_model_shells(by_shell, len(target))
 
-    def _add_priors(
-        self, rows: FineRows, stored: StoredSums, samples: FineSamples, good: NDArray[np.bool_]
-    ) -> None:
-        sums, n_dir = self.sums, self.sums.pdf_direction.shape[1]
-        n_classes = self._settings.n_classes
-        sums.pdf_class += np.bincount(rows.classes, stored.row_sum, minlength=n_classes)
+    def add_orientations(self, by_direction: NDArray[np.float64]) -> None:
+        """Add the posterior weight of each class and direction, float64 (n_classes, n_dir)."""
+        self.sums.pdf_class += by_direction.sum(axis=1)
         if not self._settings.keeps_orientation:
-            place = rows.classes * n_dir + rows.coarse_dir
-            by_place = np.bincount(place, stored.row_sum, minlength=n_classes * n_dir)
-            sums.pdf_direction += by_place.reshape(n_classes, n_dir)
-        sums.sigma2_offset_sum += float(samples.sum_offset2[good].sum())
+            self.sums.pdf_direction += by_direction
 
     def _norms(self, batch: BatchImages, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the new norm corrections (specification E 5.6)."""
@@ -184,32 +177,21 @@ class Accumulator:
         setup: OpticsSetup,
         batch: BatchImages,
         samples: FineSamples,
-        rows: FineRows,
         tables: OrientationTables,
         kept: NDArray[np.int64],
     ) -> None:
         """Write down the best sample of each image."""
-        settings, blocks = self._settings, samples.blocks
-        best = samples.best[kept]
-        block = np.searchsorted(blocks.out, best, side="right") - 1
-        n_children = settings.n_child_translations
-        per_row = blocks.n_trans[block] * n_children
-        within = best - blocks.out[block]
-        row = blocks.row[block] + within // per_row
-        column = within % per_row
-        listed = blocks.trans_list.get()
-        coarse = listed[blocks.trans[block] + column // n_children]
-        fine = coarse * n_children + column % n_children
+        settings, best = self._settings, samples.best
         pixel_size = setup.geometry.optics.pixel_size_angst
-        shift = settings.translations_px(pixel_size, fine=True)[fine]
+        shift = settings.translations_px(pixel_size, fine=True)[best.translations[kept]]
         offset = (batch.offset_px[kept] + shift) * pixel_size
         if settings.skip_align:
             ids = batch.ids[kept]
             offset = np.stack(
                 [self._table.origin_x_angst[ids], self._table.origin_y_angst[ids]], axis=-1
             )
-        rot, tilt, psi = tables.angles(settings, self._table, rows.frame[row], rows.psi[row])
+        rot, tilt, psi = tables.angles(settings, self._table, best.frames[kept], best.psis[kept])
         ids, results = batch.ids[kept], self._results
         results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = rot, tilt, psi
         results.origin_x_angst[ids], results.origin_y_angst[ids] = offset[:, 0], offset[:, 1]
-        results.class_number[ids] = rows.classes[row]
+        results.class_number[ids] = best.classes[kept]

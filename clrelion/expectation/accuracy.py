@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.projections import Projector
+from clrelion.expectation.projections import Projector, SliceRows
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.fourier.shells import round_half_away
 from clrelion.io.particle_table import ParticleTable
@@ -166,9 +166,7 @@ class _Trials:
         return self._projector.rows(
             frames,
             self._psi,
-            np.full(n, k),
-            np.arange(n),
-            np.zeros(n, dtype=np.int64),
+            SliceRows.upload(session, np.full(n, k), np.arange(n), np.zeros(n, dtype=np.int64)),
             scoring.pixels,
             scoring.pixel_xy,
         )

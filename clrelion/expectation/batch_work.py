@@ -14,28 +14,25 @@ from numpy.typing import NDArray
 from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.coarse_product import chosen_product
-from clrelion.expectation.differences import (
-    CoarsePanels,
-    CoarseSamples,
-    dense_differences,
-    sparse_differences,
-)
-from clrelion.expectation.fine import SliceTable
+from clrelion.expectation.device_space import DeviceSpace
+from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.fine_part import FinePart, FineTools
 from clrelion.expectation.images import BatchImages, memory_of_part
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
-from clrelion.expectation.projections import Projector
+from clrelion.expectation.orientation_sums import OrientationSums
+from clrelion.expectation.projections import Projector, SliceRows
 from clrelion.expectation.resident_images import ResidentSlice
 from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import (
-    SearchSpace,
+    dense_images,
     dense_search_space,
     log_translation_priors,
     sparse_search_space,
 )
 from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.sparse import sparse_differences
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples, find_significant
 from clrelion.io.particle_table import ParticleTable
@@ -43,11 +40,18 @@ from clrelion.particles.loader import HostBatch
 from clrelion.planning.step import StepPlan
 
 if TYPE_CHECKING:
+    from pyopencl.array import Array
+
     from clrelion.device.session import DeviceSession
 
 __all__ = ["BatchWork"]
 
 _log = logging.getLogger(__name__)
+
+_ROW_BYTES = 96
+"""Of the lists of the fine pass and of the sums, a fine orientation."""
+_MOST_ENTRIES = 2**31
+"""Lists are numbered by 32 bits."""
 
 
 class BatchWork:
@@ -63,6 +67,7 @@ class BatchWork:
         projector: Projector,
         tables: OrientationTables,
         volumes: BackprojectionVolumes,
+        orientation_sums: OrientationSums,
         accumulator: Accumulator,
     ) -> None:
         self._session = session
@@ -72,9 +77,12 @@ class BatchWork:
         self._plan = plan
         self._projector = projector
         self._tables = tables
-        self._tools = FineTools(session, settings, setup, projector, tables, volumes)
+        self._tools = FineTools(
+            session, settings, setup, projector, tables, volumes, orientation_sums
+        )
         self._accumulator = accumulator
-        self._slice_table: SliceTable | None = None
+        self._slice_table: Array | None = None
+        self._dense_space: DeviceSpace | None = None
         self._wants_table = plan.table_fits and setup.fine_is_full
         self._panels: CoarsePanels | None = None
         if settings.is_dense:
@@ -131,16 +139,13 @@ class BatchWork:
         ids: NDArray[np.int64],
         images: NDArray[np.float32] | ResidentSlice,
         others: NDArray[np.float32] | None,
-    ) -> tuple[BatchImages, SearchSpace, NDArray[np.float64], SignificantSamples]:
+    ) -> tuple[BatchImages, DeviceSpace, NDArray[np.float64], SignificantSamples]:
         """Run getImg, the coarse pass and the selection of significant samples."""
         session, settings, setup = self._session, self._settings, self._setup
         with session.profile.timer("getImg"):
             batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
-            if settings.is_dense:
-                space = dense_search_space(settings, ids)
-            else:
-                space = sparse_search_space(settings, self._table, ids)
+            space = self._space(ids)
             operands = self._operands(batch, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
@@ -152,6 +157,15 @@ class BatchWork:
             )
             significant = find_significant(session, settings, samples, space, log_translation)
         return batch, space, log_translation, significant
+
+    def _space(self, ids: NDArray[np.int64]) -> DeviceSpace:
+        """Orientations of these particles; what all particles share is made once."""
+        session, settings = self._session, self._settings
+        if not settings.is_dense:
+            return DeviceSpace.upload(session, sparse_search_space(settings, self._table, ids))
+        if self._dense_space is None:
+            self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
+        return self._dense_space.with_images(session, *dense_images(settings, ids))
 
     def _operands(self, batch: BatchImages, scoring: ScoringList) -> ScoringOperands:
         return ScoringOperands.create(
@@ -166,13 +180,12 @@ class BatchWork:
         )
 
     def _coarse_differences(
-        self, operands: ScoringOperands, n: int, space: SearchSpace
+        self, operands: ScoringOperands, n: int, space: DeviceSpace
     ) -> CoarseSamples:
         coarse = self._setup.coarse
         if self._panels is not None:
-            n_orientations = len(space.orientation_class)
             return dense_differences(
-                self._session, operands, n, n_orientations, self._panels, coarse.pixels.n_padded
+                self._session, operands, n, space.n_entries, self._panels, coarse.pixels.n_padded
             )
         return sparse_differences(
             self._session,
@@ -192,7 +205,7 @@ class BatchWork:
             return
         n_fine = self._tables.fine_frames.shape[0] * self._tables.fine_psis.shape[0]
         n_fine *= settings.n_classes
-        if len(significant.image) * settings.n_child_orientations < n_fine:
+        if significant.block_start[-1] * settings.n_child_orientations < n_fine:
             return
         try:
             with self._session.profile.timer("getDiff"):
@@ -202,21 +215,18 @@ class BatchWork:
             self._session.release_unused()
             self._wants_table = False
 
-    def _made_table(self) -> SliceTable:
+    def _made_table(self) -> Array:
         tables, per_block = self._tables, self._settings.n_child_orientations
         n_psi, n_dir = tables.n_psi, tables.n_dir
         entry = np.arange(self._settings.n_classes * n_dir * n_psi)
         frame, psi = tables.children((entry // n_psi) % n_dir, entry % n_psi, per_block)
-        return SliceTable(
-            self._projector.rows(
-                tables.fine_frames,
-                tables.fine_psis,
-                np.repeat(entry // (n_psi * n_dir), per_block),
-                frame,
-                psi,
-                self._setup.fine.pixels,
-                self._setup.fine.pixel_xy,
-            )
+        classes = np.repeat(entry // (n_psi * n_dir), per_block)
+        return self._projector.rows(
+            tables.fine_frames,
+            tables.fine_psis,
+            SliceRows.upload(self._session, classes, frame, psi),
+            self._setup.fine.pixels,
+            self._setup.fine.pixel_xy,
         )
 
     def _part_end(self, significant: SignificantSamples, first: int) -> int:
@@ -225,23 +235,27 @@ class BatchWork:
         real_bytes = np.dtype(self._session.real).itemsize
         n_padded = self._setup.fine.pixels.n_padded
         rows = np.diff(significant.block_start) * settings.n_child_orientations
-        n_trans = np.diff(significant.trans[significant.block_start])
-        samples = n_trans * settings.n_child_orientations * settings.n_child_translations
+        samples = np.diff(significant.sample_start)
+        samples = samples * settings.n_child_orientations * settings.n_child_translations
         slices = rows * (0 if self._slice_table is not None else 2 * n_padded * real_bytes)
         shifted = 2 * n_padded * real_bytes * len(self._setup.fine.ramps.x)
         kept_lists = samples * (real_bytes + np.dtype(np.int32).itemsize)
         images = memory_of_part(self._setup.pixels.n, real_bytes)
-        bytes_each = slices + samples * real_bytes + kept_lists + rows * 64 + shifted + images
+        bytes_each = (
+            slices + samples * real_bytes + kept_lists + rows * _ROW_BYTES + shifted + images
+        )
         total = np.cumsum(bytes_each[first:])
         fits = total <= plan.fine_bytes
         for single in (slices, samples * real_bytes, np.full(len(rows), shifted)):
             fits &= np.cumsum(single[first:]) <= plan.largest_bytes
+        for counted in (rows, samples):
+            fits &= np.cumsum(counted[first:]) < _MOST_ENTRIES
         return first + max(1, int(fits.sum()))
 
     def _process_part(
         self,
         batch: BatchImages,
-        space: SearchSpace,
+        space: DeviceSpace,
         log_translation: NDArray[np.float64],
         significant: SignificantSamples,
         first: int,
@@ -279,7 +293,6 @@ class BatchWork:
                 self._setup,
                 images,
                 samples,
-                part.rows,
                 part.store(job, samples),
                 self._tables,
                 samples.n_found

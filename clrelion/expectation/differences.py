@@ -17,7 +17,6 @@ from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
-from clrelion.expectation.search_space import SearchSpace
 from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
@@ -31,12 +30,9 @@ __all__ = [
     "CoarseSamples",
     "block_differences",
     "dense_differences",
-    "sparse_differences",
 ]
 
 _BLOCK_GROUP = 64
-_ROWS_PER_BLOCK = 8
-"""Orientations of one image in a block of the sparse coarse pass."""
 
 
 @dataclass(frozen=True)
@@ -172,41 +168,31 @@ def dense_differences(
 
 @dataclass(frozen=True)
 class Blocks:
-    """List of small dense comparisons: one image, some slices, some translations each.
+    """List of small dense comparisons on the device: one image, some slices, some translations.
 
     Attributes
     ----------
-    image, row, projection, trans, n_trans, out
-        int64 host arrays; block b has image[b], rows row[b] .. row[b+1]-1, slices from
-        projection[b], translations trans_list[trans[b] : trans[b] + n_trans[b]] and writes from
-        out[b].
+    n
+        Number of blocks.
+    image, row, n_rows, trans, n_trans, out
+        int32 device arrays, (n,), ``out`` int64; block b has image[b], the rows from row[b] on,
+        n_rows[b] of them, translations trans_list[trans[b] : trans[b] + n_trans[b]] and writes
+        from out[b].
+    row_projection
+        int32 device array; slice of each row.
     trans_list
         int32 device array of coarse translations.
-    n_samples
-        Length of the result.
     """
 
-    image: NDArray[np.int64]
-    row: NDArray[np.int64]
-    projection: NDArray[np.int64]
-    trans: NDArray[np.int64]
-    n_trans: NDArray[np.int64]
-    out: NDArray[np.int64]
+    n: int
+    image: Array
+    row: Array
+    n_rows: Array
+    trans: Array
+    n_trans: Array
+    out: Array
+    row_projection: Array
     trans_list: Array
-    n_samples: int
-
-    def part(self, span: slice, projection: NDArray[np.int64]) -> Blocks:
-        """Blocks ``span`` with their slices at ``projection``; they write to the same places."""
-        return Blocks(
-            image=self.image[span],
-            row=self.row[span.start : span.stop + 1] - self.row[span.start],
-            projection=projection,
-            trans=self.trans[span],
-            n_trans=self.n_trans[span],
-            out=self.out[span],
-            trans_list=self.trans_list,
-            n_samples=self.n_samples,
-        )
 
 
 def block_differences(
@@ -219,8 +205,7 @@ def block_differences(
     values: Array,
 ) -> None:
     """Compare the blocks; their results are written to ``values``."""
-    n_blocks = len(blocks.image)
-    if n_blocks == 0:
+    if blocks.n == 0:
         return
     correlate = operands.inverse_norm is not None
     if session.is_cpu:
@@ -228,101 +213,30 @@ def block_differences(
         kernel = session.kernel(
             "expectation/diff2_fine_vector", vector=vector, cross_correlation=correlate
         )
-        size, local = (n_blocks,), (1,)
+        size, local = (blocks.n,), (1,)
     else:
         kernel = session.kernel(
             "expectation/diff2_fine", wg=_BLOCK_GROUP, cross_correlation=correlate
         )
-        size, local = (n_blocks * _BLOCK_GROUP,), (_BLOCK_GROUP,)
+        size, local = (blocks.n * _BLOCK_GROUP,), (_BLOCK_GROUP,)
     kernel(
         size,
         local,
         operands.shifted,
         operands.ctf_power,
         projections,
-        session.to_device(blocks.image, np.int32),
-        session.to_device(blocks.row, np.int32),
-        session.to_device(blocks.projection, np.int32),
-        session.to_device(blocks.trans, np.int32),
-        session.to_device(blocks.n_trans, np.int32),
-        session.to_device(blocks.out, np.int64),
+        blocks.image,
+        blocks.row,
+        blocks.n_rows,
+        blocks.row_projection,
+        blocks.trans,
+        blocks.n_trans,
+        blocks.out,
         blocks.trans_list,
         operands.inverse_norm,
-        n_blocks,
+        blocks.n,
         operands.n_trans,
         n_children,
         n_padded,
         values,
     )
-
-
-def sparse_differences(
-    session: DeviceSession,
-    operands: ScoringOperands,
-    space: SearchSpace,
-    projector: Projector,
-    tables: OrientationTables,
-    pixels: PixelList,
-    pixel_xy: Array,
-    rows_per_run: int,
-) -> CoarseSamples:
-    """Compare each image with its own list of orientations and all translations.
-
-    Parameters
-    ----------
-    rows_per_run
-        Slices made at a time, from the memory plan.
-
-    Returns
-    -------
-    CoarseSamples
-        values real, flat; image by image, orientation by orientation, translations innermost.
-    """
-    n_trans = operands.n_trans
-    n_entries = len(space.orientation_class)
-    values = session.empty(n_entries * n_trans, session.real)
-    trans_list = session.to_device(np.arange(n_trans), np.int32)
-    image, first, count = _blocks_of_images(space.n_orientations, space.prior_base)
-    block = 0
-    while block < len(image):
-        start = first[block]
-        stop = max(block + 1, int(np.searchsorted(first, start + rows_per_run, side="right")) - 1)
-        if start + rows_per_run >= n_entries:
-            stop = len(image)
-        span = slice(block, stop)
-        rows = slice(int(start), int(first[stop - 1] + count[stop - 1]))
-        projections = projector.rows(
-            tables.coarse_frames,
-            tables.coarse_psis,
-            space.orientation_class[rows],
-            space.orientation_dir[rows],
-            space.orientation_psi[rows],
-            pixels,
-            pixel_xy,
-        )
-        blocks = Blocks(
-            image=image[span],
-            row=np.append(first[span], rows.stop) - start,
-            projection=first[span] - start,
-            trans=np.zeros(stop - block, dtype=np.int64),
-            n_trans=np.full(stop - block, n_trans),
-            out=first[span] * n_trans,
-            trans_list=trans_list,
-            n_samples=n_entries * n_trans,
-        )
-        block_differences(session, operands, projections, blocks, 1, pixels.n_padded, values)
-        block = stop
-    return CoarseSamples(values, space.prior_base * n_trans, n_trans, 1, n_trans)
-
-
-def _blocks_of_images(
-    n_orientations: NDArray[np.int64], start: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Cut each image's list into blocks: image, first entry and number of entries of each."""
-    n_blocks = -(-n_orientations // _ROWS_PER_BLOCK)
-    image = np.repeat(np.arange(len(n_orientations)), n_blocks)
-    before = np.concatenate([[0], np.cumsum(n_blocks)])[:-1]
-    within = np.arange(len(image)) - before[image]
-    first = start[image] + within * _ROWS_PER_BLOCK
-    count = np.minimum(_ROWS_PER_BLOCK, start[image] + n_orientations[image] - first)
-    return image, first, count

@@ -6,35 +6,30 @@ In: images and their significant samples.  Out: posterior weights, then their sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import block_differences
-from clrelion.expectation.fine import (
-    FineSamples,
-    RowSlices,
-    SliceTable,
-    fine_blocks,
-    fine_weights,
-    list_rows,
-    make_slices,
-)
+from clrelion.expectation.fine import FineLists, FineSamples, fine_weights, list_fine
 from clrelion.expectation.images import BatchImages
 from clrelion.expectation.optics_setup import OpticsSetup
+from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
-from clrelion.expectation.search_space import SearchSpace
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.store import StoredSums, StoreJob, prepare_store
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples
 
 if TYPE_CHECKING:
+    from pyopencl.array import Array
+
     from clrelion.device.session import DeviceSession
 
 __all__ = ["FinePart", "FineTools"]
@@ -50,6 +45,7 @@ class FineTools:
     projector: Projector
     tables: OrientationTables
     volumes: BackprojectionVolumes
+    orientation_sums: OrientationSums
 
 
 class FinePart:
@@ -66,44 +62,59 @@ class FinePart:
     first
         Place of the first image in the batch.
     slice_table
-        Slices of all fine orientations, or None.
+        real device array (., 2, n_padded); slices of all fine orientations, or None.
     blocks_per_run
         Blocks whose slices are made at a time.  One run serves the fine pass and the sums; with
         more the slices are made twice.
-
-    Attributes
-    ----------
-    rows
-        Fine orientations of all blocks.
     """
 
     def __init__(
         self,
         tools: FineTools,
         batch: BatchImages,
-        space: SearchSpace,
+        space: DeviceSpace,
         significant: SignificantSamples,
         first: int,
-        slice_table: SliceTable | None,
+        slice_table: Array | None,
         blocks_per_run: int,
     ) -> None:
         self._tools = tools
         self._batch = batch
-        self._slice_table = slice_table
-        starts = significant.block_start[first : first + batch.n + 1]
-        span = slice(int(starts[0]), int(starts[-1]))
-        self._block_start = starts - span.start
+        self._space = space
+        self._significant = significant
+        self._first = first
+        self._slice_table = slice_table if tools.setup.fine_is_full else None
+        images = slice(first, first + batch.n + 1)
+        starts = significant.block_start[images]
+        self._span = slice(int(starts[0]), int(starts[-1]))
+        self._block_start = starts - starts[0]
+        samples = significant.sample_start[images] - significant.sample_start[first]
         settings = tools.settings
-        self.rows = list_rows(settings, significant, space, tools.tables, span)
-        self._blocks = fine_blocks(settings, significant, first, span)
-        image, orientation = significant.image[span], significant.orientation[span]
-        self._log_prior = space.log_prior[space.prior_base[image] + orientation]
-        n_blocks = len(image)
+        self._sample_start = samples * (
+            settings.n_child_orientations * settings.n_child_translations
+        )
+        self._lists = self._list(self._span)
         self._runs = [
-            slice(start, min(start + blocks_per_run, n_blocks))
-            for start in range(0, n_blocks, blocks_per_run)
+            slice(start, min(start + blocks_per_run, self._span.stop))
+            for start in range(self._span.start, self._span.stop, blocks_per_run)
         ]
-        self._kept_slices: RowSlices | None = None
+        self._kept_slices: Array | None = None
+
+    def _list(self, span: slice) -> FineLists:
+        tools = self._tools
+        return list_fine(
+            tools.session,
+            tools.settings,
+            self._significant,
+            self._space,
+            tools.tables,
+            self._first,
+            span,
+            self._slice_table is not None,
+        )
+
+    def _lists_of(self, run: slice) -> FineLists:
+        return self._lists if len(self._runs) == 1 else self._list(run)
 
     def weights(
         self, operands: ScoringOperands, log_translation: NDArray[np.float64]
@@ -118,51 +129,46 @@ class FinePart:
             float64, (n, n_trans); log-priors of the coarse translations.
         """
         session, settings = self._tools.session, self._tools.settings
-        pixels = self._tools.setup.fine.pixels
-        values = session.empty(max(1, self._blocks.n_samples), session.real)
-        per_block = self.rows.per_block
+        values = session.empty(max(1, int(self._sample_start[-1])), session.real)
         for run in self._runs:
             with session.profile.timer("getDiff"):
-                slices = self._slices(run, for_sums=False)
+                lists = self._lists_of(run)
                 block_differences(
                     session,
                     operands,
-                    slices.projections,
-                    self._blocks.part(run, slices.projection[::per_block]),
+                    self._slices(lists, for_sums=False),
+                    lists.blocks,
                     settings.n_child_translations,
-                    pixels.n_padded,
+                    self._tools.setup.fine.pixels.n_padded,
                     values,
                 )
-        log_prior = self._log_prior
-        if settings.do_cross_correlation:
-            # no priors here (specification E 5.5 (b))
-            log_prior = np.zeros_like(log_prior)
-            log_translation = np.zeros_like(log_translation)
-        return fine_weights(
-            session,
-            settings,
-            self._batch,
-            values,
-            self._blocks,
-            self._block_start,
-            log_prior,
-            log_translation,
-            self._tools.setup.geometry.optics.pixel_size_angst,
-        )
+        with session.profile.timer("convert"):
+            return fine_weights(
+                session,
+                settings,
+                self._batch,
+                values,
+                self._lists,
+                self._block_start,
+                self._sample_start,
+                log_translation,
+                self._tools.setup.geometry.optics.pixel_size_angst,
+            )
 
-    def _slices(self, run: slice, for_sums: bool) -> RowSlices:
+    def _slices(self, lists: FineLists, for_sums: bool) -> Array:
         """Slices of a run at the size of the fine pass or at that of the sums."""
         setup = self._tools.setup
+        if self._slice_table is not None:
+            return self._slice_table
         if self._kept_slices is not None:
             return self._kept_slices
         sized = setup if for_sums else setup.fine
-        slices = make_slices(
-            self.rows.part(run),
-            self._tools.tables,
-            self._tools.projector,
+        slices = self._tools.projector.rows(
+            self._tools.tables.fine_frames,
+            self._tools.tables.fine_psis,
+            lists.rows,
             sized.pixels,
             sized.pixel_xy,
-            self._slice_table if setup.fine_is_full else None,
         )
         if len(self._runs) == 1 and setup.fine_is_full:
             self._kept_slices = slices
@@ -174,21 +180,26 @@ class FinePart:
 
     def _job(self, run: slice, samples: FineSamples) -> StoreJob:
         tools, setup = self._tools, self._tools.setup
+        lists = self._lists_of(run)
         with tools.session.profile.timer("getDiff"):
-            slices = self._slices(run, for_sums=True)
-        blocks = self._blocks.part(run, slices.projection[:: self.rows.per_block])
+            slices = self._slices(lists, for_sums=True)
+        # runs are of one image: its blocks are those of the run
+        whole = len(self._runs) == 1
+        starts = self._block_start if whole else np.array([0, lists.blocks.n])
         return prepare_store(
             tools.session,
             tools.settings,
             self._batch,
-            replace(samples, blocks=blocks),
-            self.rows.part(run),
+            samples.omega,
+            lists,
+            starts,
             slices,
             tools.tables,
             setup.pixels,
             setup.weights,
             setup.store_ramps,
             tools.volumes,
+            tools.orientation_sums,
         )
 
     def store(self, first_job: StoreJob, samples: FineSamples) -> StoredSums:

@@ -7,6 +7,7 @@ the coarse pass, or one row an orientation for the sparse passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,44 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Projector"]
+__all__ = ["Projector", "SliceRows"]
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """Orientations of a list of slices.
+
+    Attributes
+    ----------
+    n
+        Number of slices.
+    classes, frames, psis
+        int32 device arrays; class, and indices into the tables of frames and psi angles.
+    """
+
+    n: int
+    classes: Array
+    frames: Array
+    psis: Array
+
+    @classmethod
+    def upload(
+        cls,
+        session: DeviceSession,
+        classes: NDArray[np.int64],
+        frames: NDArray[np.int64],
+        psis: NDArray[np.int64],
+    ) -> SliceRows:
+        """Copy a list to the device."""
+        arrays = (session.to_device(a, np.int32) for a in (classes, frames, psis))
+        return cls(len(classes), *arrays)
+
+    def part(self, session: DeviceSession, first: int, last: int) -> SliceRows:
+        """Rows ``first`` to ``last`` - 1."""
+        if (first, last) == (0, self.n):
+            return self
+        parts = (session.copy_rows(a, first, last) for a in (self.classes, self.frames, self.psis))
+        return SliceRows(last - first, *parts)
 
 
 class Projector:
@@ -142,15 +180,13 @@ class Projector:
         self,
         frames: Array,
         psis: Array,
-        row_class: NDArray[np.int64],
-        row_frame: NDArray[np.int64],
-        row_psi: NDArray[np.int64],
+        rows: SliceRows,
         pixels: PixelList,
         pixel_xy: Array,
     ) -> Array:
         """Slices of a list of orientations, real (n_rows, 2, n_padded)."""
         session = self._session
-        n_rows = len(row_class)
+        n_rows = rows.n
         is_tiled = self._tiles.is_tiled
         make = session.zeros if is_tiled else session.empty
         out = make((n_rows, 2, pixels.n_padded), session.real)
@@ -163,7 +199,6 @@ class Projector:
         else:
             kernel = session.kernel("expectation/project_rows", tiled=is_tiled)
             size, local = (pixels.n_padded, n_rows), None
-        of_rows = [session.to_device(a, np.int32) for a in (row_class, row_frame, row_psi)]
         for tile in self._tiles.each():
             kernel(
                 size,
@@ -174,7 +209,9 @@ class Projector:
                 self.centre,
                 frames,
                 psis,
-                *of_rows,
+                rows.classes,
+                rows.frames,
+                rows.psis,
                 pixel_xy,
                 pixels.n_projected,
                 pixels.n_padded,

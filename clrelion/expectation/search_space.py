@@ -15,7 +15,13 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.io.particle_table import ParticleTable
 from clrelion.orientations.priors import LocalPriors, local_priors
 
-__all__ = ["SearchSpace", "dense_search_space", "log_translation_priors", "sparse_search_space"]
+__all__ = [
+    "SearchSpace",
+    "dense_images",
+    "dense_search_space",
+    "log_translation_priors",
+    "sparse_search_space",
+]
 
 _UNSET_PRIOR_DEG = 999.0
 _SMALLEST_OFFSET_VARIANCE = 1e-4
@@ -49,10 +55,6 @@ class SearchSpace:
     orientation_dir: NDArray[np.int64]
     orientation_psi: NDArray[np.int64]
 
-    def entries(self, image: NDArray[np.int64], e: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Place of orientations ``e`` of images in the orientation arrays."""
-        return e if self.is_dense else self.prior_base[image] + e
-
 
 def dense_search_space(settings: ExpectationSettings, ids: NDArray[np.int64]) -> SearchSpace:
     """All classes, directions and psi angles for every image, with the direction priors."""
@@ -63,22 +65,33 @@ def dense_search_space(settings: ExpectationSettings, ids: NDArray[np.int64]) ->
     alive = settings.pdf_class > 0
     if settings.considered_class is None:
         tables = [_direction_log_prior(settings, alive)]
-        table_of_image = np.zeros(len(ids), dtype=np.int64)
     else:
         tables = [
             _direction_log_prior(settings, np.arange(n_classes) == k) for k in range(n_classes)
         ]
-        table_of_image = settings.considered_class[ids]
     e = np.arange(n_all)
+    n_orientations, prior_base = dense_images(settings, ids)
     return SearchSpace(
         is_dense=True,
-        n_orientations=np.full(len(ids), n_all),
-        prior_base=table_of_image * n_all,
+        n_orientations=n_orientations,
+        prior_base=prior_base,
         log_prior=np.concatenate([np.repeat(t.ravel(), n_psi) for t in tables]),
         orientation_class=e // (n_dir * n_psi),
         orientation_dir=(e // n_psi) % n_dir,
         orientation_psi=e % n_psi,
     )
+
+
+def dense_images(
+    settings: ExpectationSettings, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Length of each image's list in a dense space and where its log-priors start, int64 (n,)."""
+    grid = settings.orientation_grid
+    n_all = settings.n_classes * grid.n_dir * grid.n_psi
+    table = np.zeros(len(ids), dtype=np.int64)
+    if settings.considered_class is not None:
+        table = settings.considered_class[ids]
+    return np.full(len(ids), n_all), table * n_all
 
 
 def _direction_log_prior(

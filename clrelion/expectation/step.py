@@ -22,6 +22,7 @@ from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
+from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.plan import step_size
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.resident_images import ResidentImages, ResidentSlice
@@ -136,6 +137,7 @@ class ExpectationStep:
             )
             tables = OrientationTables.create(session, settings, self._table)
             volumes = BackprojectionVolumes(session, settings, self._placement)
+            orientation_sums = OrientationSums(session, settings.n_classes, tables.n_dir)
         accumulator = Accumulator(settings, self._table, results)
         padding = next(r.padding_factor for r in settings.references if r is not None)
         while (group := claims.next_group()) is not None:
@@ -145,10 +147,13 @@ class ExpectationStep:
             )
             plan = self._plan(setup, n)
             work = BatchWork(
-                session, settings, self._table, setup, plan, projector, tables, volumes, accumulator
+                *(session, settings, self._table, setup, plan, projector, tables, volumes),
+                orientation_sums,
+                accumulator,
             )
             self._process_group(work, claims, group, plan.batch.batch_size, progress)
         with session.profile.timer("store"):
+            accumulator.add_orientations(orientation_sums.to_host())
             backprojections = volumes.sums()
         return ExpectationResult(accumulator.sums, backprojections, accumulator.skipped)
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.fine import FineRows, FineSamples, RowSlices
+from clrelion.device.prefix_sums import prefix_sums
+from clrelion.expectation.fine import FineLists
 from clrelion.expectation.images import BatchImages
+from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import TranslationRamps
@@ -76,15 +78,12 @@ class StoredSums:
         float64, (n, n_shells); sum of omega |Y|^2 and of omega Re(Y* X) by image shell.
     scale_power, scale_cross
         float64, (n,); the same over the shells that count for the intensity scale.
-    row_sum
-        float64, (n_rows,); posterior weight of each row.
     """
 
     power: NDArray[np.float64]
     cross: NDArray[np.float64]
     scale_power: NDArray[np.float64]
     scale_cross: NDArray[np.float64]
-    row_sum: NDArray[np.float64]
 
     def joined(self, following: StoredSums) -> StoredSums:
         """Sums over these rows and the following ones of the same images."""
@@ -93,65 +92,94 @@ class StoredSums:
             self.cross + following.cross,
             self.scale_power + following.scale_power,
             self.scale_cross + following.scale_cross,
-            np.concatenate([self.row_sum, following.row_sum]),
         )
 
 
 @dataclass(frozen=True)
 class _KeptRows:
-    """Rows with weight, and their significant translations as one list on the device."""
+    """Rows with weight, and their significant translations as one list, on the device.
 
-    row: NDArray[np.int64]
-    row_sum: NDArray[np.float64]
-    entry_start: Array
-    entry_trans: Array
-    entry_omega: Array
+    Attributes
+    ----------
+    row_start
+        int32, (n_images + 1,); kept rows of each image.
+    rows
+        Classes, frames, psi angles, slices (int32) and weights (real) of the kept rows.
+    entries
+        Where the translations of each kept row begin (int32), translations and weights.
+    row_sum
+        real; weight of every row, kept or not.
+    """
+
+    row_start: Array
+    rows: tuple[Array, ...]
+    entries: tuple[Array, Array, Array]
+    row_sum: Array
 
 
 def _keep_rows(
-    session: DeviceSession, samples: FineSamples, rows: FineRows, n_children: int
-) -> tuple[_KeptRows, NDArray[np.float64]]:
-    n_rows = len(rows.classes)
-    sums, counts = session.empty(n_rows, session.real), session.empty(n_rows, np.int32)
-    out_d = session.to_device(samples.blocks.out, np.int64)
-    n_trans_d = session.to_device(samples.blocks.n_trans, np.int32)
+    session: DeviceSession,
+    omega: Array,
+    lists: FineLists,
+    block_start: NDArray[np.int64],
+    n_children: int,
+) -> _KeptRows:
+    blocks, rows, n_images = lists.blocks, lists.rows, len(block_start) - 1
+    real, n = session.real, rows.n
+    row_sum, counts = session.empty(n, real), session.empty(n, np.int32)
+    is_kept = session.empty(n, np.int32)
     session.kernel("expectation/row_weights")(
-        (n_rows,),
+        (n,),
         None,
-        samples.omega,
-        out_d,
-        n_trans_d,
+        omega,
+        blocks.out,
+        blocks.n_trans,
         n_children,
-        rows.per_block,
-        n_rows,
-        sums,
+        lists.per_block,
+        n,
+        row_sum,
         counts,
+        is_kept,
     )
-    count = session.to_host(counts)
-    row_sum = np.asarray(session.to_host(sums), dtype=np.float64)
-    kept = np.flatnonzero(count)
-    start = np.concatenate([[0], np.cumsum(count[kept], dtype=np.int64)])
-    start_d = session.to_device(start, np.int32)
-    n_entries = max(1, int(start[-1]))
-    trans, omega = session.empty(n_entries, np.int32), session.empty(n_entries, session.real)
-    if len(kept):
-        session.kernel("expectation/compact_rows")(
-            (len(kept),),
-            None,
-            samples.omega,
-            out_d,
-            session.to_device(samples.blocks.trans, np.int32),
-            n_trans_d,
-            samples.blocks.trans_list,
-            n_children,
-            rows.per_block,
-            session.to_device(kept, np.int32),
-            start_d,
-            len(kept),
-            trans,
-            omega,
-        )
-    return _KeptRows(kept, row_sum[kept], start_d, trans, omega), row_sum
+    kept_before = prefix_sums(session, is_kept, n)
+    entry_before = prefix_sums(session, counts, n)
+    n_kept, n_entries = session.read_int(kept_before, n), session.read_int(entry_before, n)
+    row_start = session.empty(n_images + 1, np.int32)
+    kept = tuple(session.empty(max(1, n_kept), np.int32) for _ in range(4))
+    kept_omega = session.empty(max(1, n_kept), real)
+    entry_start = session.empty(n_kept + 1, np.int32)
+    entry_trans = session.empty(max(1, n_entries), np.int32)
+    entry_omega = session.empty(max(1, n_entries), real)
+    session.kernel("expectation/compact_rows")(
+        (max(n, n_images) + 1,),
+        None,
+        omega,
+        blocks.out,
+        blocks.trans,
+        blocks.n_trans,
+        blocks.trans_list,
+        session.to_device(block_start, np.int32),
+        rows.classes,
+        rows.frames,
+        rows.psis,
+        blocks.row_projection,
+        row_sum,
+        kept_before,
+        entry_before,
+        n_children,
+        lists.per_block,
+        n,
+        n_images,
+        row_start,
+        *kept,
+        kept_omega,
+        entry_start,
+        entry_trans,
+        entry_omega,
+    )
+    return _KeptRows(
+        row_start, (*kept, kept_omega), (entry_start, entry_trans, entry_omega), row_sum
+    )
 
 
 @dataclass(frozen=True)
@@ -171,7 +199,9 @@ class StoreJob:
     shell_start: Array
     shell_order: Array
     shell_sums: Array
-    row_sum: NDArray[np.float64]
+    row_sum: Array
+    lists: FineLists
+    orientation_sums: OrientationSums
 
     def run(self) -> StoredSums:
         """Add the part to the volumes; return its sums by image and shell."""
@@ -186,6 +216,8 @@ class StoreJob:
             kernel(
                 size, local, *self.arguments, *span, *self.geometry, shares, planes, self.pixel_sums
             )
+        lists = self.lists
+        self.orientation_sums.add(lists.direction, self.row_sum, lists.per_block, lists.blocks.n)
         n_shells = self.shell_sums.shape[1]
         session.kernel("expectation/shell_sums")(
             (n_shells, n),
@@ -204,7 +236,6 @@ class StoreJob:
             cross=shell[..., 1],
             scale_power=shell[..., 2].sum(axis=1),
             scale_cross=shell[..., 3].sum(axis=1),
-            row_sum=self.row_sum,
         )
 
 
@@ -212,22 +243,27 @@ def prepare_store(
     session: DeviceSession,
     settings: ExpectationSettings,
     batch: BatchImages,
-    samples: FineSamples,
-    rows: FineRows,
-    slices: RowSlices,
+    omega: Array,
+    lists: FineLists,
+    block_start: NDArray[np.int64],
+    slices: Array,
     tables: OrientationTables,
     pixels: PixelList,
     weights: GroupWeights,
     ramps: TranslationRamps,
     volumes: BackprojectionVolumes,
+    orientation_sums: OrientationSums,
 ) -> StoreJob:
     """Get ready to add a part of a batch to the volumes, which stay as they are.
 
     Parameters
     ----------
-    samples, rows, slices
-        All samples of the part, or those of some of its blocks, with their rows and slices on the
-        batch's own pixel list.
+    omega
+        real device array; posterior weights of the samples of the part.
+    lists, block_start
+        All blocks of the part, or some of its only image, and those of each image, (n + 1,).
+    slices
+        real device array (., 2, n_padded), on the batch's own pixel list.
     pixels
         The batch's pixel list (size s_g).
     ramps
@@ -239,14 +275,13 @@ def prepare_store(
         The part does not fit.
     """
     n = batch.n
-    kept, row_sum = _keep_rows(session, samples, rows, settings.n_child_translations)
-    image_of_row = np.repeat(samples.blocks.image, rows.per_block)[kept.row]
-    row_start = np.searchsorted(image_of_row, np.arange(n + 1))
+    kept = _keep_rows(session, omega, lists, block_start, settings.n_child_translations)
     compared, data, weight = _pixel_factors(session, batch, weights)
     arguments = (
-        *(batch.image_ft, batch.unmasked_ft, compared, data, weight, slices.projections),
-        session.to_device(row_start, np.int32),
-        *_kept_row_arrays(session, rows, slices, kept),
+        *(batch.image_ft, batch.unmasked_ft, compared, data, weight, slices),
+        kept.row_start,
+        *kept.rows,
+        *kept.entries,
         *_pixel_arguments(session, pixels, weights, ramps, volumes.n_workers > 0),
         *(tables.fine_frames, tables.fine_psis, pixels.n, pixels.n_padded),
     )
@@ -257,12 +292,14 @@ def prepare_store(
         volumes=volumes,
         arguments=arguments,
         geometry=(volumes.edge, volumes.shape[2], volumes.edge // 2),
-        first_image=session.to_device(_shares(row_start, max(1, volumes.n_workers)), np.int32),
+        first_image=_shares(session, kept.row_start, volumes.n_workers),
         pixel_sums=session.empty((n, pixels.n, 4), session.real),
         shell_start=session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32),
         shell_order=session.to_device(order, np.int32),
         shell_sums=session.empty((n, pixels.n_shells, 4), session.real),
-        row_sum=row_sum,
+        row_sum=kept.row_sum,
+        lists=lists,
+        orientation_sums=orientation_sums,
     )
 
 
@@ -288,23 +325,6 @@ def _pixel_arguments(
     )
 
 
-def _kept_row_arrays(
-    session: DeviceSession, rows: FineRows, slices: RowSlices, kept: _KeptRows
-) -> tuple[Array, ...]:
-    """Arguments of the kernel that describe the rows and their translations."""
-    row = kept.row
-    return (
-        *(
-            session.to_device(of_row[row], np.int32)
-            for of_row in (rows.classes, rows.frame, rows.psi, slices.projection)
-        ),
-        session.to_device(kept.row_sum, session.real),
-        kept.entry_start,
-        kept.entry_trans,
-        kept.entry_omega,
-    )
-
-
 def _pixel_factors(
     session: DeviceSession, batch: BatchImages, weights: GroupWeights
 ) -> tuple[Array, Array, Array]:
@@ -327,8 +347,11 @@ def _pixel_factors(
     return compared, data, weight
 
 
-def _shares(row_start: NDArray[np.int64], n_workers: int) -> NDArray[np.int64]:
-    """First image of each worker, so that all have about as many rows."""
-    goal = row_start[-1] * np.arange(1, n_workers) / n_workers
-    inner = np.searchsorted(row_start, goal, side="left")
-    return np.concatenate([[0], inner, [len(row_start) - 1]])
+def _shares(session: DeviceSession, row_start: Array, n_workers: int) -> Array:
+    """First image of each worker of a CPU, so that all have about as many rows."""
+    if not n_workers:
+        return session.zeros(1, np.int32)
+    start = session.to_host(row_start)
+    goal = start[-1] * np.arange(1, n_workers) / n_workers
+    inner = np.searchsorted(start, goal, side="left")
+    return session.to_device(np.concatenate([[0], inner, [len(start) - 1]]), np.int32)

@@ -1,6 +1,6 @@
 """convert: from squared differences to the sparse list of significant samples.
 
-The weight matrix never leaves the device: only counts come back, then the compact list itself.
+Neither the weight matrix nor the list leaves the device: only counts come back.
 Specification E 5.5.
 """
 
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device.prefix_sums import prefix_sums
+from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarseSamples
-from clrelion.expectation.search_space import SearchSpace
 from clrelion.expectation.settings import ExpectationSettings
 
 if TYPE_CHECKING:
@@ -41,27 +42,31 @@ def group_size(session: DeviceSession) -> int:
 class SignificantSamples:
     """Significant coarse samples of a batch, grouped into blocks (image, orientation).
 
+    The list itself stays on the device.
+
     Attributes
     ----------
     image, orientation
-        int64, (n_blocks,); image of the batch, and e in the image's list of orientations.
+        int32 device arrays, (n_blocks,); image of the batch, and e in the image's list of
+        orientations.
     trans
-        int64, (n_blocks + 1,); block b has trans_list[trans[b] : trans[b + 1]].
+        int32 device array, (n_blocks + 1,); block b has trans_list[trans[b] : trans[b + 1]].
     trans_list
         int32 device array; coarse translations.
-    block_start
-        int64, (n_images + 1,); blocks of each image.
+    block_start, sample_start
+        int64, (n_images + 1,); blocks and samples of each image.
     n_significant
         int64, (n_images,); samples walked to reach the adaptive fraction.
     is_bad
         bool, (n_images,); no finite weight: the particle cannot be used.
     """
 
-    image: NDArray[np.int64]
-    orientation: NDArray[np.int64]
-    trans: NDArray[np.int64]
+    image: Array
+    orientation: Array
+    trans: Array
     trans_list: Array
     block_start: NDArray[np.int64]
+    sample_start: NDArray[np.int64]
     n_significant: NDArray[np.int64]
     is_bad: NDArray[np.bool_]
 
@@ -81,7 +86,7 @@ def find_significant(
     session: DeviceSession,
     settings: ExpectationSettings,
     samples: CoarseSamples,
-    space: SearchSpace,
+    space: DeviceSpace,
     log_translation: NDArray[np.float64],
 ) -> SignificantSamples:
     """Select the coarse samples that hold the adaptive fraction of each image's weight.
@@ -97,10 +102,10 @@ def find_significant(
     """
     n_images = len(space.n_orientations)
     addresses = _Addresses(
-        session.to_device(space.n_orientations, np.int32),
-        session.to_device(space.prior_base, np.int32),
+        space.counts,
+        space.prior_base,
         session.to_device(samples.sample_base, np.int64),
-        session.to_device(space.log_prior, session.real),
+        space.log_prior,
         session.to_device(log_translation, session.real),
     )
     if settings.do_cross_correlation:
@@ -133,12 +138,14 @@ def _best_only(
     is_bad = best < 0
     image = np.flatnonzero(~is_bad)
     good = best[image]
+    start = np.concatenate([[0], np.cumsum(~is_bad)])
     return SignificantSamples(
-        image=image,
-        orientation=good // samples.n_trans,
-        trans=np.arange(len(image) + 1),
+        image=session.to_device(image, np.int32),
+        orientation=session.to_device(good // samples.n_trans, np.int32),
+        trans=session.to_device(np.arange(len(image) + 1), np.int32),
         trans_list=session.to_device(good % samples.n_trans, np.int32),
-        block_start=np.concatenate([[0], np.cumsum(~is_bad)]),
+        block_start=start,
+        sample_start=start,
         n_significant=(~is_bad).astype(np.int64),
         is_bad=is_bad,
     )
@@ -148,7 +155,7 @@ def _above_threshold(
     session: DeviceSession,
     settings: ExpectationSettings,
     samples: CoarseSamples,
-    space: SearchSpace,
+    space: DeviceSpace,
     addresses: _Addresses,
 ) -> SignificantSamples:
     wg = group_size(session)
@@ -180,9 +187,8 @@ def _above_threshold(
     session.kernel("expectation/image_maxima", wg=wg)(
         *launch, maxima, addresses.n_orientations, maxima_base, cutoff, maximum, n_candidates
     )
-    start = np.concatenate([[0], np.cumsum(session.to_host(n_candidates), dtype=np.int64)])
-    start_d = session.to_device(start, np.int32)
-    n_all = max(1, int(start[-1]))
+    start_d = prefix_sums(session, n_candidates, n_images)
+    n_all = max(1, session.read_int(start_d, n_images))
     candidate = session.empty(n_all, np.int32)
     weights = session.empty((n_all, samples.n_trans), real)
     session.kernel("expectation/compact_candidates", wg=wg)(
@@ -222,14 +228,15 @@ def _compacted(
 ) -> SignificantSamples:
     """Write the significant samples as one list, in the order of images and orientations."""
     wg = group_size(session)
-    n_samples = session.to_host(n_samples_d).astype(np.int64)
-    n_blocks = session.to_host(n_blocks_d).astype(np.int64)
-    n_images = len(n_samples)
-    block_start = np.concatenate([[0], np.cumsum(n_blocks)])
-    trans_start = np.concatenate([[0], np.cumsum(n_samples)])
+    n_images = n_samples_d.shape[0]
+    block_start_d = prefix_sums(session, n_blocks_d, n_images)
+    sample_start_d = prefix_sums(session, n_samples_d, n_images)
+    block_start = session.to_host(block_start_d).astype(np.int64)
+    sample_start = session.to_host(sample_start_d).astype(np.int64)
     total = max(1, int(block_start[-1]))
-    image, orientation, trans = (session.empty(total, np.int32) for _ in range(3))
-    trans_list = session.empty(max(1, int(trans_start[-1])), np.int32)
+    image, orientation = (session.empty(total, np.int32) for _ in range(2))
+    trans = session.empty(total + 1, np.int32)
+    trans_list = session.empty(max(1, int(sample_start[-1])), np.int32)
     session.kernel("expectation/compact_significant", wg=wg)(
         (n_images * wg,),
         (wg,),
@@ -238,20 +245,22 @@ def _compacted(
         start_d,
         n_trans,
         threshold,
-        session.to_device(block_start[:-1], np.int32),
-        session.to_device(trans_start[:-1], np.int32),
+        block_start_d,
+        sample_start_d,
+        n_images,
         image,
         orientation,
         trans,
         trans_list,
     )
-    n = int(block_start[-1])
+    n_samples = np.diff(sample_start)
     return SignificantSamples(
-        image=session.to_host(image)[:n].astype(np.int64),
-        orientation=session.to_host(orientation)[:n].astype(np.int64),
-        trans=np.append(session.to_host(trans)[:n].astype(np.int64), trans_start[-1]),
+        image=image,
+        orientation=orientation,
+        trans=trans,
         trans_list=trans_list,
         block_start=block_start,
+        sample_start=sample_start,
         n_significant=n_samples,
         is_bad=n_samples == 0,
     )

@@ -10,18 +10,15 @@ from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.coarse_product import chosen_product
-from clrelion.expectation.differences import (
-    CoarsePanels,
-    CoarseSamples,
-    dense_differences,
-    sparse_differences,
-)
+from clrelion.expectation.device_space import DeviceSpace
+from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import SearchSpace, dense_search_space
 from clrelion.expectation.settings import CtfRules
+from clrelion.expectation.sparse import sparse_differences
 from clrelion.expectation.weights import find_significant
 from tests.expectation.small_run import SmallRun, small_run
 from tests.reference.expectation_step import Step, shifts
@@ -80,8 +77,9 @@ class Coarse:
             ),
         )
         coarse = self.setup.coarse
+        space = DeviceSpace.upload(self.session, lists)
         samples = sparse_differences(
-            self.session, self.operands, lists, self._projector, self._tables, coarse.pixels,
+            self.session, self.operands, space, self._projector, self._tables, coarse.pixels,
             coarse.pixel_xy, rows_per_run,
         )  # fmt: skip
         return self.table(samples)
@@ -160,9 +158,13 @@ def test_significant_samples_against_a_sort(
     samples = CoarseSamples(
         session.to_device(diff2.ravel()), np.arange(3) * n * n_trans, n_trans, 1, n_trans
     )
-    found = find_significant(session, s, samples, space, log_translation)
-    trans_list = session.to_host(found.trans_list)
+    found = find_significant(
+        session, s, samples, DeviceSpace.upload(session, space), log_translation
+    )
+    trans_list, trans = session.to_host(found.trans_list), session.to_host(found.trans)
+    image, orientation = session.to_host(found.image), session.to_host(found.orientation)
     assert not found.is_bad.any()
+    np.testing.assert_array_equal(trans[found.block_start], found.sample_start)
     for i in range(3):
         log = space.log_prior[:, None] + log_translation[i] - diff2[i]
         weight = np.exp(log - log.max())
@@ -174,11 +176,11 @@ def test_significant_samples_against_a_sort(
         expected = {divmod(int(p), n_trans) for p in order[: last + 1]}
         assert found.n_significant[i] == last + 1
         blocks = range(int(found.block_start[i]), int(found.block_start[i + 1]))
-        assert {int(found.image[b]) for b in blocks} == {i}
+        assert {int(image[b]) for b in blocks} == {i}
         listed = [
-            (int(found.orientation[b]), int(t))
+            (int(orientation[b]), int(t))
             for b in blocks
-            for t in trans_list[found.trans[b] : found.trans[b + 1]]
+            for t in trans_list[trans[b] : trans[b + 1]]
         ]
         assert len(listed) == len(expected)
         assert set(listed) == expected
@@ -196,7 +198,9 @@ def test_an_image_without_finite_weights_is_bad(session_double: DeviceSession) -
     samples = CoarseSamples(
         session.to_device(diff2.ravel()), np.arange(2) * n * n_trans, n_trans, 1, n_trans
     )
-    found = find_significant(session, run.settings, samples, space, np.zeros((2, n_trans)))
+    found = find_significant(
+        session, run.settings, samples, DeviceSpace.upload(session, space), np.zeros((2, n_trans))
+    )
     np.testing.assert_array_equal(found.is_bad, [True, False])
     np.testing.assert_array_equal(found.block_start[:2], [0, 0])
     assert found.n_significant[0] == 0
@@ -215,8 +219,11 @@ def test_cross_correlation_takes_the_best_sample_alone(session_double: DeviceSes
     samples = CoarseSamples(
         session.to_device(values.ravel()), np.arange(2) * n * n_trans, n_trans, 1, n_trans
     )
-    found = find_significant(session, run.settings, samples, space, np.zeros((2, n_trans)))
-    np.testing.assert_array_equal(found.orientation, [100, n - 1])
+    found = find_significant(
+        session, run.settings, samples, DeviceSpace.upload(session, space), np.zeros((2, n_trans))
+    )
+    np.testing.assert_array_equal(session.to_host(found.orientation), [100, n - 1])
     np.testing.assert_array_equal(session.to_host(found.trans_list), [2, n_trans - 1])
     np.testing.assert_array_equal(found.n_significant, [1, 1])
     np.testing.assert_array_equal(found.block_start, [0, 1, 2])
+    np.testing.assert_array_equal(found.sample_start, [0, 1, 2])

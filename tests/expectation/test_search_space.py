@@ -25,7 +25,7 @@ LOCAL = LocalSearch(30.0, 25.0, 40.0, centre_on_current=False)
 def listed(space: SearchSpace, image: int) -> dict[tuple[int, int, int], float]:
     """(class, direction, psi) -> ln(prior / mean prior) of what an image considers."""
     e = np.arange(space.n_orientations[image])
-    place = space.entries(np.full(len(e), image), e)
+    place = e if space.is_dense else space.prior_base[image] + e
     prior = space.log_prior[space.prior_base[image] + e]
     keys = zip(
         space.orientation_class[place].tolist(),

@@ -18,8 +18,9 @@ class BlockVectors:
 
     n_children: int
     image: npt.NDArray[np.int32]
-    row: npt.NDArray[np.int32]  # first row of each block, and the number of rows
-    projection: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int32]  # first row of each block
+    n_rows: npt.NDArray[np.int32]
+    row_projection: npt.NDArray[np.int32]
     trans: npt.NDArray[np.int32]  # first entry in trans_list
     n_trans: npt.NDArray[np.int32]
     out: npt.NDArray[np.int64]  # first sample
@@ -42,8 +43,9 @@ def block_vectors(blocks: Sequence[Block], n_children: int) -> BlockVectors:
     return BlockVectors(
         n_children,
         int32([block.image for block in blocks]),
-        int32(np.cumsum([0, *n_rows])),
-        int32([block.slices.start for block in blocks]),
+        int32(np.cumsum([0, *n_rows])[:-1]),
+        int32(n_rows),
+        int32([place for block in blocks for place in block.slices]),
         int32(np.cumsum([0, *n_trans])[:-1]),
         int32(n_trans),
         int64(np.cumsum([0, *sizes])[:-1]),

@@ -41,7 +41,9 @@ class Output:
     def _untouched(self) -> float:
         if self._dtype.kind in "fc":
             return np.nan
-        return _UNTOUCHED_BYTE if self._dtype.itemsize == 1 else _UNTOUCHED_INTEGER
+        if self._dtype.itemsize == 1:
+            return _UNTOUCHED_BYTE
+        return -_UNTOUCHED_INTEGER if self._dtype.kind == "u" else _UNTOUCHED_INTEGER
 
     def read(self) -> npt.NDArray[Any]:
         """Copy to the host, after a look at the guard."""

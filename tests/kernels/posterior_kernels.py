@@ -106,16 +106,18 @@ def significant_blocks(
     """What compact_significant writes, as (image, orientation, translations) of each block."""
     blocks = np.cumsum([0, *found.n_orientations])
     samples = np.cumsum([0, *found.n_samples])
-    image, orientation, trans = (Output(session, int(blocks[-1]), np.int32) for _ in range(3))
+    image, orientation = (Output(session, int(blocks[-1]), np.int32) for _ in range(2))
+    trans = Output(session, int(blocks[-1]) + 1, np.int32)
     trans_list = Output(session, int(samples[-1]), np.int32)
     start = int32(np.cumsum([0, *(len(w) for w in weights)]))
     run_kernel(
         session, "compact_significant", (len(weights) * wg,), (wg,),
         np.concatenate(weights), int32(np.concatenate(candidates)), start, weights[0].shape[1],
-        np.asarray(found.threshold), int32(blocks[:-1]), int32(samples[:-1]),
+        np.asarray(found.threshold), int32(blocks), int32(samples), len(weights),
         image, orientation, trans, trans_list, wg=wg,
     )  # fmt: skip
-    lists = np.split(trans_list.read(), trans.read()[1:]) if blocks[-1] else []
+    assert trans.read()[-1] == samples[-1]
+    lists = np.split(trans_list.read(), trans.read()[1:-1]) if blocks[-1] else []
     return [
         (int(i), int(e), [int(t) for t in translations])
         for i, e, translations in zip(image.read(), orientation.read(), lists, strict=True)

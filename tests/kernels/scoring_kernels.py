@@ -240,9 +240,9 @@ def fine_scores(
     run_kernel(
         session, name, (n_blocks * group[0],), group,
         split_complex(shifted), ctf_power, split_complex(projections),
-        blocks.image, blocks.row, blocks.projection, blocks.trans, blocks.n_trans, blocks.out,
-        blocks.trans_list, inverse_image_norm, n_blocks, shifted.shape[1], blocks.n_children,
-        shifted.shape[-1], out,
+        blocks.image, blocks.row, blocks.n_rows, blocks.row_projection, blocks.trans,
+        blocks.n_trans, blocks.out, blocks.trans_list, inverse_image_norm, n_blocks,
+        shifted.shape[1], blocks.n_children, shifted.shape[-1], out,
         cross_correlation=inverse_image_norm is not None, **parameters,
     )  # fmt: skip
     return out.read()

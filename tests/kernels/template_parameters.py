@@ -35,6 +35,8 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "device/crop_lines": _choices(real_output=[False, True]),
     "device/line_fft": _line_transforms(),
     "device/pad_lines": _choices(real_input=[False, True], real_output=[False, True]),
+    "device/prefix_chunks": _GROUPS,
+    "device/sum_chunks": _GROUPS,
     "expectation/background_mean": _GROUPS,
     "expectation/backprojection_weights": _choices(premultiplied=[False, True]),
     "expectation/best_sample": _GROUPS,

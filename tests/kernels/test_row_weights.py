@@ -34,13 +34,15 @@ def test_random_weights(
         omegas.append(rounded(any_session, rng.random(shape) * (rng.random(shape) < 0.4)))
     omegas[0][:] = 0.0
     n_rows = n_blocks * rows_per_block
-    sums, counts = Output(any_session, n_rows), Output(any_session, n_rows, np.int32)
+    sums = Output(any_session, n_rows)
+    counts, kept = (Output(any_session, n_rows, np.int32) for _ in range(2))
     run_kernel(
         any_session, "row_weights", (n_rows,), (group,),
         np.concatenate([o.ravel() for o in omegas]), vectors.out, vectors.n_trans, n_children,
-        rows_per_block, n_rows, sums, counts,
+        rows_per_block, n_rows, sums, counts, kept,
     )  # fmt: skip
     expected_sums, expected_counts = row_weights(omegas)
     tolerance = tolerances.of_sum(any_session.real, n_trans * n_children)
     tolerances.assert_close(sums.read(), expected_sums, tolerance)
     np.testing.assert_array_equal(counts.read(), expected_counts)
+    np.testing.assert_array_equal(kept.read(), expected_counts > 0)

@@ -82,7 +82,7 @@ def kernel_weights(
     ints = [Output(session, n_images, np.int32) for _ in range(2)]
     run_kernel(
         session, "weights_fine", (n_images * wg,), (wg,),
-        samples, vectors.block_start(n_images), vectors.sample_start(n_images), vectors.row,
+        samples, vectors.block_start(n_images), vectors.sample_start(n_images), vectors.n_rows,
         vectors.trans, vectors.n_trans, vectors.trans_list,
         np.array([b.log_prior for b in problem.blocks]), problem.log_translation,
         problem.centre, problem.trans_px, n_trans, problem.n_children, problem.pixel_size,

@@ -3,12 +3,13 @@
  * For image i the candidates with a weight >= threshold[i], ascending, become blocks
  * b = block_start[i] ...:  block_image[b] = i, block_orientation[b] = e,
  * block_trans[b] = first entry in trans_list, whose entries are the significant translations t.
- * The translations of consecutive blocks are contiguous; image i starts at trans_start[i].
+ * The translations of consecutive blocks are contiguous; image i starts at trans_start[i], and
+ * behind the last block block_trans has the number of all.
  * One work-group of ${wg} an image. Specification E 5.4 (pass 2); the paper's aux vector.
  *
  * weights real, candidate int, start int [images + 1], threshold real [images],
- * block_start, trans_start int [images], read
- * block_image, block_orientation, block_trans int [blocks], trans_list int, write
+ * block_start, trans_start int [images + 1], read
+ * block_image, block_orientation int [blocks], block_trans int [blocks + 1], trans_list int, write
  * Local memory: ${wg} ints. Order of sums: integers.
  * Reference: tests/reference/compact_significant.py
  */
@@ -20,9 +21,9 @@ void compact_significant(
     __global const real* restrict weights, __global const int* restrict candidate,
     __global const int* restrict start, const int n_trans,
     __global const real* restrict threshold, __global const int* restrict block_start,
-    __global const int* restrict trans_start, __global int* restrict block_image,
-    __global int* restrict block_orientation, __global int* restrict block_trans,
-    __global int* restrict trans_list)
+    __global const int* restrict trans_start, const int n_images,
+    __global int* restrict block_image, __global int* restrict block_orientation,
+    __global int* restrict block_trans, __global int* restrict trans_list)
 {
     __local int scratch[${wg}];
     const int i = get_group_id(0);
@@ -31,6 +32,7 @@ void compact_significant(
     const int n = start[i + 1] - first;
     const real x = threshold[i];
     int block = block_start[i], trans = trans_start[i];
+    if (i == 0 && lid == 0) block_trans[block_start[n_images]] = trans_start[n_images];
     for (int c0 = 0; c0 < n; c0 += ${wg}) {
         const int c = c0 + lid;
         __global const real* w = weights + (long)(first + c) * n_trans;

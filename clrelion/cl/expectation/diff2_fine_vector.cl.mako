@@ -1,10 +1,9 @@
 /* diff2_fine_vector: squared differences of a list of small dense blocks, explicit vectors (CPUs:
  * one work-item a work-group does one block).
  *
- * Block b pairs image i = block_image[b] with the rows (orientations) block_row[b] ..
- * block_row[b + 1] - 1, whose slices are projections[block_projection[b] ...], and with the
- * translations { trans_list[block_trans[b] + u] * n_children + c : u < block_n_trans[b],
- * c < n_children }:
+ * Block b pairs image i = block_image[b] with block_n_rows[b] rows (orientations) n from
+ * block_row[b] on, whose slices are P = projections[row_projection[n]], and with the translations
+ * { trans_list[block_trans[b] + u] * n_children + c : u < block_n_trans[b], c < n_children }:
  *   diff2 = sum_j ctf_power[i][j] |P_j|^2 + sum_j shifted[i][t][.][j] . P[.][j]
 % if cross_correlation:
  *   and out = (second sum) / sqrt(first sum) * inverse_image_norm[i]   (cross-correlation)
@@ -15,8 +14,8 @@
  * shifted      real [images][n_trans_all][2][n_padded], read (n_trans_all counts children)
  * ctf_power    real [images][n_padded], read
  * projections  real [.][2][n_padded], read;  n_padded a multiple of ${vector}
- * block_image, block_projection, block_trans, block_n_trans int [blocks]; block_row int [blocks+1];
- * block_out long [blocks]; trans_list int, read
+ * block_image, block_row, block_n_rows, block_trans, block_n_trans int [blocks], block_out long
+ * [blocks]; row_projection int [rows], trans_list int, read
  * inverse_image_norm real [images], read (null unless cross-correlation)
  * out          real, write
  * Local memory: none. Order of sums: ${vector} strided partial sums, then pairwise.
@@ -42,7 +41,8 @@ void diff2_fine_vector(
     __global const real* restrict shifted, __global const real* restrict ctf_power,
     __global const real* restrict projections,
     __global const int* restrict block_image, __global const int* restrict block_row,
-    __global const int* restrict block_projection, __global const int* restrict block_trans,
+    __global const int* restrict block_n_rows, __global const int* restrict row_projection,
+    __global const int* restrict block_trans,
     __global const int* restrict block_n_trans, __global const long* restrict block_out,
     __global const int* restrict trans_list, __global const real* restrict inverse_image_norm,
     const int n_blocks, const int n_trans_all, const int n_children, const int n_padded,
@@ -51,7 +51,8 @@ void diff2_fine_vector(
     const int b = get_global_id(0);
     if (b >= n_blocks) return;
     const int image = block_image[b];
-    const int n_rows = block_row[b + 1] - block_row[b];
+    const int n_rows = block_n_rows[b];
+    __global const int* of_row = row_projection + block_row[b];
     const int n_trans = block_n_trans[b] * n_children;
     __global const int* trans = trans_list + block_trans[b];
     __global const real* x = shifted + (long)image * n_trans_all * 2 * n_padded;
@@ -62,7 +63,7 @@ void diff2_fine_vector(
         __global const real* p[${R}];
         real norm[${R}];
         for (int a = 0; a < ${R}; a++) {
-            p[a] = projections + (long)(block_projection[b] + min(r0 + a, n_rows - 1)) * 2 * n_padded;
+            p[a] = projections + 2L * of_row[min(r0 + a, n_rows - 1)] * n_padded;
             real${vector} sum = (real${vector})((real)0);
             for (int j = 0; j < n_padded; j += ${vector}) {
                 const real${vector} re = vload${vector}(0, p[a] + j);

@@ -15,7 +15,7 @@
  *
  * samples      real, read and written; image i owns samples[sample_start[i] .. sample_start[i+1])
  * block_start  int [images + 1], blocks of the image; sample_start long [images + 1], read
- * block_row int [blocks + 1], block_trans, block_n_trans int [blocks], trans_list int,
+ * block_n_rows, block_trans, block_n_trans int [blocks], trans_list int,
  * block_log_prior real [blocks], log_translation real [images][n_trans], read
  * centre real2 [images] (prior offset minus integer offset, px), trans_px real2 [.] (px), read
  * maximum, sum_weight, sum_omega, sum_offset2 real [images]; best, n_significant int, write
@@ -29,7 +29,7 @@
 __kernel __attribute__((reqd_work_group_size(${wg}, 1, 1)))
 void weights_fine(
     __global real* restrict samples, __global const int* restrict block_start,
-    __global const long* restrict sample_start, __global const int* restrict block_row,
+    __global const long* restrict sample_start, __global const int* restrict block_n_rows,
     __global const int* restrict block_trans, __global const int* restrict block_n_trans,
     __global const int* restrict trans_list, __global const real* restrict block_log_prior,
     __global const real* restrict log_translation, __global const real2* restrict centre,
@@ -53,7 +53,7 @@ void weights_fine(
     long s0 = 0;
     for (int b = b0; b < b1; b++) {
         const int per_row = block_n_trans[b] * n_children;
-        const int size = per_row * (block_row[b + 1] - block_row[b]);
+        const int size = per_row * block_n_rows[b];
         for (int s = lid; s < size; s += ${wg}) {
             const int t = trans_list[block_trans[b] + (s % per_row) / n_children];
             const real l = block_log_prior[b] + lt[t] - w[s0 + s];
@@ -94,7 +94,7 @@ void weights_fine(
     s0 = 0;
     for (int b = b0; b < b1; b++) {
         const int per_row = block_n_trans[b] * n_children;
-        const int size = per_row * (block_row[b + 1] - block_row[b]);
+        const int size = per_row * block_n_rows[b];
         for (int s = lid; s < size; s += ${wg}) {
             const real value = w[s0 + s];
             const int keep = value >= x;

@@ -1,0 +1,58 @@
+"""Posterior weight of each class and direction, added up on the device (specification E 5.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["OrientationSums"]
+
+_UNIT = 2.0**-42
+"""Of the integers in kernel direction_sums."""
+
+
+class OrientationSums:
+    """Sums of an expectation step by class and coarse direction.
+
+    Parameters
+    ----------
+    session
+        Device.
+    n_classes, n_dir
+        Classes, and coarse directions of each.
+
+    Raises
+    ------
+    DeviceMemoryError
+    """
+
+    def __init__(self, session: DeviceSession, n_classes: int, n_dir: int) -> None:
+        self._session = session
+        self._values = session.zeros((n_classes, n_dir, 2), np.uint32)
+
+    def add(self, direction: Array, row_sum: Array, rows_per_block: int, n_blocks: int) -> None:
+        """Add blocks of rows.
+
+        Parameters
+        ----------
+        direction
+            int32 device array, (n_blocks,); class * n_dir + direction.
+        row_sum
+            real device array, (n_blocks * rows_per_block,); posterior weight of each row.
+        """
+        if n_blocks:
+            self._session.kernel("expectation/direction_sums")(
+                (n_blocks,), None, direction, row_sum, rows_per_block, n_blocks, self._values
+            )
+
+    def to_host(self) -> NDArray[np.float64]:
+        """Sums so far, float64, (n_classes, n_dir)."""
+        words = self._session.to_host(self._values).astype(np.float64)
+        return np.asarray(_UNIT * (words[..., 0] + 2.0**32 * words[..., 1]))
