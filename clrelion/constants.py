@@ -3,10 +3,19 @@
 Only numbers that more than one room needs live here; a constant of one formula stays beside it.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-VERSION: Final = "0.1.0.dev0"
-"""Version of the package; also written into the files of a run."""
+
+def _installed_version() -> str:
+    try:
+        return version("clrelion")
+    except PackageNotFoundError:  # run from a copy of the source tree
+        return "0+unknown"
+
+
+VERSION: Final = _installed_version()
+"""Version of the installed package; also written into the files of a run."""
 
 PROGRAM_NAME: Final = "clrelion"
 """Name of the program as written into the head of output files."""
