@@ -113,6 +113,9 @@ def _run(given: argparse.Namespace, command_line: str) -> list[tuple[str, str]]:
         ),
         command_line,
     )
+    from clrelion.report.postprocess_figures import draw_postprocess
+
+    figures = draw_postprocess(given.o, result)
     guinier = result.sharpening.guinier
     if guinier.slope is not None:
         logger.info(
@@ -124,6 +127,7 @@ def _run(given: argparse.Namespace, command_line: str) -> list[tuple[str, str]]:
     logger.info("Map: %s", result.map)
     if result.masked_map is not None:
         logger.info("Masked map: %s", result.masked_map)
+    logger.info("Figures: %s", ", ".join(figures))
     nodes = [(result.map, "DensityMap.mrc.relion.postprocess")]
     if result.masked_map is not None:
         nodes.append((result.masked_map, "DensityMap.mrc.relion.postprocess.masked"))

@@ -12,9 +12,10 @@ from clrelion.errors import ImageError, NumericalError, OptionsError
 from clrelion.fourier.masks import raised_cosine_mask
 from clrelion.io.star import read_star
 from clrelion.postprocess.corrected_fsc import corrected_fsc, particle_fsc, resolution_shell
-from clrelion.postprocess.job import partner_of
+from clrelion.postprocess.job import PostprocessSettings, partner_of, postprocess
 from clrelion.postprocess.masking import MaskRules, automatic_threshold, make_mask
 from clrelion.postprocess.sharpen import SharpenRules, sharpen
+from clrelion.report.postprocess_figures import fsc_plot, guinier_plot
 from tests.postprocess.half_maps import HALVES, PIXEL, N, write_half_maps
 from tests.reference.phantoms import blob_map
 from tests.reference.relion_programs import read_mrc, write_mrc
@@ -38,7 +39,7 @@ class TestCommand:
         files = {path.name for path in Path("job002").iterdir()}
         assert files >= {
             "post.mrc", "post_masked.mrc", "post_mask.mrc", "post_half1.mrc", "post_half2.mrc",
-            "post.star", "post_fsc.xml", "post_fsc.dat",
+            "post.star", "post_fsc.xml", "post_fsc.dat", "post_fsc.png", "post_guinier.png",
             "RELION_JOB_EXIT_SUCCESS", "RELION_OUTPUT_NODES.star",
         }  # fmt: skip
         assert "Final resolution:" in capfd.readouterr().out
@@ -85,6 +86,21 @@ class TestCommand:
         text = capfd.readouterr().err.splitlines()
         assert said in text[-1], text
         assert text[-1].startswith("clrelion postprocess: ")
+
+
+def test_figures_show_what_was_found(halves: list[np.ndarray]) -> None:
+    rules = SharpenRules(fit_bfactor=True, fit_lowres_angst=16)
+    result = postprocess(PostprocessSettings(HALVES[0], mask="mask.mrc", sharpening=rules))
+    plot = fsc_plot(result)
+    shown = {curve.label: curve.y for curve in plot.curves}
+    assert set(shown) == {"corrected", "unmasked", "masked", "random phases"}
+    assert plot.curves[-1].label == "corrected"
+    np.testing.assert_array_equal(shown["corrected"], result.fsc.corrected[1:])
+    guinier = guinier_plot(result.sharpening.guinier)
+    assert [curve.label for curve in guinier.curves][-1] == "fit"
+    assert f"B = {result.sharpening.bfactor_angst2:.0f}" in guinier.title
+    unmasked = fsc_plot(postprocess(PostprocessSettings(HALVES[0])))
+    assert [curve.label for curve in unmasked.curves] == ["unmasked"]
 
 
 def test_name_of_the_other_half() -> None:
