@@ -130,6 +130,8 @@ class ShareClaims:
         sharing, half = self._sharing, self._half
         share = sharing.share(half, rank)
         size = sharing.claim_size(rank, len(share) - start, limit)
+        ahead = sharing.groups[share[start : start + size]]
+        size = int((ahead == ahead[0]).sum())  # optics groups are contiguous
         first = sharing.take(half, rank, size)
         ids = share[first : first + size]
         if len(ids):

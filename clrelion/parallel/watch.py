@@ -11,8 +11,10 @@ import contextlib
 import fcntl
 import json
 import logging
+import os
 import secrets
 import select
+import signal
 import socket
 import struct
 import sys
@@ -38,6 +40,9 @@ _KEEPALIVE = (
 )
 """A host that has gone is noticed after 14 seconds."""
 _SIOCGIFADDR = 0x8915
+_LAST_WORDS_SECONDS = 0.5
+_ENDED_BY_SIGTERM = 128 + signal.SIGTERM
+_GONE = "it is gone without a word (killed, or out of memory)"
 _SILENT = "nothing heard of it (stopped, or its node is not answering)"
 
 
@@ -94,6 +99,7 @@ class Watch:
         self._to_first: socket.socket | None = None
         self._peers: dict[int, _Peer] = {}
         if comm.size > 1:
+            self._signals = _signals_as_socket()
             self._connect()
 
     def _connect(self) -> None:
@@ -150,18 +156,33 @@ class Watch:
 
     def _watch_all(self) -> None:
         """Rank 0: look after all ranks."""
+        told_at = 0.0
         while not self._closing.is_set():
             open_peers = {p.connection: p for p in self._peers.values() if p.connection}
-            try:
-                ready, _, _ = select.select(list(open_peers), [], [], _REPORT_SECONDS)
-            except (OSError, ValueError):
-                continue
-            for connection in ready:
+            for connection in self._ready(list(open_peers)):
                 self._hear(open_peers[connection])
             own = self._comm.activity
             self._peers[0].heard(own.step, own.count, own.is_waiting)
-            self._tell_all(b"{}\n")
-            self._find_stalled()
+            if time.monotonic() - told_at > _REPORT_SECONDS:
+                told_at = time.monotonic()
+                self._tell_all(b"{}\n")
+                self._find_stalled()
+
+    def _ready(self, connections: list[socket.socket]) -> list[socket.socket]:
+        """Wait until something is to be read, for a second at most.
+
+        The launcher ends all ranks when one is gone, and this one may get to know of that first:
+        then there is half a second to hear which one it was.
+        """
+        signals = self._signals
+        ready, _, _ = select.select([*connections, signals], [], [], _REPORT_SECONDS)
+        if signals in ready:
+            ready.remove(signals)
+            if signal.SIGTERM in signals.recv(64):
+                ready, _, _ = select.select(connections, [], [], _LAST_WORDS_SECONDS)
+                if not ready:
+                    os._exit(_ENDED_BY_SIGTERM)
+        return ready
 
     def _hear(self, peer: _Peer) -> None:
         """Read what a rank has to say; the end of its connection without a word is its death."""
@@ -169,11 +190,13 @@ class Watch:
         where = self._comm.where(peer.rank)
         try:
             data = peer.connection.recv(65536)
+        except ConnectionResetError:
+            data, cause = b"", _GONE
         except OSError as error:
             data = b""
             cause = f"its host does not answer ({error.strerror or error})"
         else:
-            cause = "it is gone without a word (killed, or out of memory)"
+            cause = _GONE
         if not data:
             peer.connection = None
             self.end(f"{where}: {cause}")
@@ -213,31 +236,25 @@ class Watch:
 
     def _watch_first(self) -> None:
         """Other ranks: report to rank 0 and see that it lives."""
-        if self._to_first is None:
-            return
-        activity, first = self._comm.activity, self._comm.where(0)
-        heard_at = time.monotonic()
+        connections = [] if self._to_first is None else [self._to_first]
+        first = self._comm.where(0)
+        heard_at, told_at = time.monotonic(), 0.0
         while not self._closing.is_set():
-            report = {
-                "step": activity.step,
-                "count": activity.count,
-                "waiting": activity.is_waiting,
-            }
             try:
-                with self._lock:
-                    if self._closing.is_set():
-                        return
-                    self._to_first.sendall(json.dumps(report).encode() + b"\n")
-                ready, _, _ = select.select([self._to_first], [], [], _REPORT_SECONDS)
-                data = self._to_first.recv(65536) if ready else None
-            except ConnectionResetError:
+                if time.monotonic() - told_at > _REPORT_SECONDS:
+                    told_at = time.monotonic()
+                    self._report_to_first()
+                ready = self._ready(connections)
+                data = ready[0].recv(65536) if ready else None
+            except (ConnectionResetError, BrokenPipeError):
                 data = b""
             except (OSError, ValueError) as error:
                 self.end(f"{first}: its host does not answer ({error})")
                 return
             if data is None:
                 limit = self._stall_seconds
-                if limit is not None and time.monotonic() - heard_at > limit:
+                is_late = limit is not None and time.monotonic() - heard_at > limit
+                if connections and is_late:
                     self.end(f"{first}: {_SILENT} for {limit:g} s")
                 continue
             heard_at = time.monotonic()
@@ -246,8 +263,14 @@ class Watch:
             if b"end" in data:
                 self.end("", is_known=True)
             if not data:
-                self.end(f"{first}: it is gone without a word (killed, or out of memory)")
-            time.sleep(_REPORT_SECONDS / 2)
+                self.end(f"{first}: {_GONE}")
+
+    def _report_to_first(self) -> None:
+        activity = self._comm.activity
+        report = {"step": activity.step, "count": activity.count, "waiting": activity.is_waiting}
+        with self._lock:
+            if not self._closing.is_set() and self._to_first is not None:
+                self._to_first.sendall(json.dumps(report).encode() + b"\n")
 
     def fail(self, cause: str) -> None:
         """Tell the others why this rank fails; its own message has been printed."""
@@ -292,6 +315,17 @@ class Watch:
             if self._to_first is not None:
                 with contextlib.suppress(OSError):
                     self._to_first.sendall(b'{"bye": true}\n')
+        if self._comm.size > 1:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _signals_as_socket() -> socket.socket:
+    """Turn SIGTERM into something that a thread can wait for."""
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    return receiver
 
 
 def _read_line(connection: socket.socket) -> bytes:

@@ -1,6 +1,7 @@
 """The program with a fault in one rank: ``faulty_refine.py FAULT RANK ARGUMENTS``.
 
-The fault happens in the second iteration, in the middle of the expectation step.
+The fault happens in the second iteration, in the middle of the expectation step; no report is
+drawn.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pyopencl as cl
 
@@ -18,6 +20,10 @@ from clrelion.cli import refine
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.step import ExpectationStep
 from clrelion.parallel.launch import launched_rank
+
+
+def nothing() -> None:
+    """Go on."""
 
 
 def kill() -> None:
@@ -46,13 +52,14 @@ def divide_by_zero() -> None:
 
 
 FAULTS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (kill, stand_still, stop, lose_the_device, divide_by_zero)
+    f.__name__: f for f in (nothing, kill, stand_still, stop, lose_the_device, divide_by_zero)
 }
 
 
 def main() -> int:
     """Run ``clrelion_refine`` with the fault."""
     fault, rank, *arguments = sys.argv[1:]
+    mock.patch("clrelion.report.live.write_report", return_value=None).start()
     if launched_rank() == int(rank):
         process, run = BatchWork._process_ids, ExpectationStep.run
         steps: list[Any] = []

@@ -1,0 +1,147 @@
+"""What the communicator promises, checked by each of several ranks: run under mpirun.
+
+    mpirun -n 3 python tests/parallel/check_operations.py
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from clrelion.errors import OptionsError, PeerFailed
+from clrelion.fourier.padded import centred_shape
+from clrelion.maximization.across_ranks import HalfSums
+from clrelion.maximization.half_maps import half_set_fsc
+from clrelion.maximization.reduction import VolumeReduction
+from clrelion.maximization.sums import BackprojectionSums, join_low_resolution
+from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.launch import join_ranks
+
+PADDING, R_MAX, ORI_SIZE = 2.0, 6, 16
+SHAPE = centred_shape(PADDING, R_MAX)
+
+
+def volume(seed: int) -> BackprojectionSums:
+    """Random sums in single precision."""
+    rng = np.random.default_rng(seed)
+    data = rng.normal(size=SHAPE) + 1j * rng.normal(size=SHAPE)
+    weight = rng.uniform(0.5, 1.5, size=SHAPE)
+    return BackprojectionSums(
+        data.astype(np.complex64), weight.astype(np.float32), PADDING, R_MAX, ORI_SIZE
+    )
+
+
+def messages(comm: Communicator) -> None:
+    """Values and arrays arrive, from every rank and larger than one piece."""
+    n = comm.size
+    for root in range(n):
+        found = comm.bcast({"from": comm.rank, "text": "Å" * 1000}, root)
+        assert found["from"] == root
+    assert comm.allgather([comm.rank] * comm.rank) == [[r] * r for r in range(n)]
+    large = np.full(9 * 2**20, comm.rank, dtype=np.float64)  # more than one piece
+    comm.bcast_array(large, n - 1)
+    assert (large == n - 1).all()
+    ids, names = comm.concatenated([np.arange(comm.rank), np.full(comm.rank, comm.rank)])
+    assert ids.tolist() == [i for r in range(n) for i in range(r)]
+    assert names.tolist() == [r for r in range(n) for _ in range(r)]
+
+
+def failures(comm: Communicator) -> None:
+    """What goes wrong on one rank is known to all."""
+
+    def wrong() -> None:
+        raise OptionsError("wrong")
+
+    for attempt in (
+        lambda: comm.from_first(wrong),
+        lambda: comm.on_all(wrong if comm.rank == 0 else lambda: None),
+    ):
+        expected = OptionsError if comm.is_first else PeerFailed
+        with pytest.raises(expected, match="wrong" if comm.is_first else "rank 0"):
+            attempt()
+        assert comm.has_agreed_to_fail
+        comm.has_agreed_to_fail = False
+    assert comm.from_first(lambda: comm.rank) == 0
+    assert comm.on_all(lambda: comm.rank) == comm.rank
+
+
+def counters(comm: Communicator) -> None:
+    """Every number is given out once, whoever asks."""
+    counts = comm.counters(2)
+    with comm.progressing():
+        for _ in range(2):
+            counts.reset()
+            mine = [counts.add(comm.size - 1, 1, 3) for _ in range(200)]
+            everybody = sorted(value for part in comm.allgather(mine) for value in part)
+            assert everybody == list(range(0, 3 * 200 * comm.size, 3))
+            assert counts.add(0, 0, 0) == 0
+    counts.close()
+
+
+def reduction(comm: Communicator, is_ordered: bool) -> None:
+    """Volumes arrive where they belong, while their owner is still at work."""
+    n = comm.size
+    owners = [r % n for r in range(n + 1)]
+    # rank r has all volumes but number r
+    mine = {i: volume(100 * comm.rank + i) for i in range(n + 1) if i != comm.rank}
+    with VolumeReduction(
+        comm, owners, PADDING, R_MAX, ORI_SIZE, np.float32, is_ordered
+    ) as adding:
+        time.sleep(0.05 * comm.rank)
+        total = adding.finish(mine)
+    assert sorted(total) == [i for i in range(n + 1) if owners[i] == comm.rank]
+    for number, found in total.items():
+        parts = [volume(100 * r + number) for r in range(n) if r != number]
+        assert isinstance(found, BackprojectionSums)
+        expected = sum(part.data.astype(np.complex128) for part in parts)
+        np.testing.assert_allclose(found.data, expected, atol=1e-5)
+        np.testing.assert_allclose(found.weight, sum(p.weight for p in parts), atol=1e-5)
+    assert not any(thread.name == "reduction" for thread in threading.enumerate())
+
+
+def halves(comm: Communicator) -> None:
+    """Half-sets on two ranks are joined and compared as on one."""
+    one, two = volume(1), volume(2)
+    two.data += 2.0 * one.data  # something in common
+    join_low_resolution(one, two, 3)
+    expected = half_set_fsc(one, two)
+    for owners in ((0, comm.size - 1), (comm.size - 1, 0), (0, 0)):
+        first, second = volume(1), volume(2)
+        second.data += 2.0 * first.data
+        given = [
+            half if owner == comm.rank else None
+            for half, owner in zip((first, second), owners, strict=True)
+        ]
+        across = HalfSums(comm, owners, given, np.float32)
+        across.join_low_resolution(3)
+        np.testing.assert_allclose(across.fsc(), expected, atol=1e-6)
+        total = across.joined()
+        assert (total is not None) == (comm.rank == owners[0])
+        if total is not None:
+            assert isinstance(total, BackprojectionSums)
+            np.testing.assert_allclose(total.data, one.data + two.data, atol=1e-5)
+            np.testing.assert_allclose(total.weight, one.weight + two.weight, atol=1e-5)
+
+
+def main() -> int:
+    """Check everything on this rank."""
+    comm = join_ranks()
+    assert comm.size == int(sys.argv[1]), comm.size
+    assert (comm.local_rank, comm.local_size) == (comm.rank, comm.size)
+    messages(comm)
+    failures(comm)
+    counters(comm)
+    reduction(comm, is_ordered=False)
+    reduction(comm, is_ordered=True)
+    halves(comm)
+    comm.barrier()
+    sys.stdout.write(f"rank {comm.rank} of {comm.size} is content\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

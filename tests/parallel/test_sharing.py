@@ -1,0 +1,186 @@
+"""Shares of particles and claims on them, with ranks that are threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clrelion.parallel.communicator import Communicator, Counters
+from clrelion.parallel.sharing import WorkSharing, claims_on_all, initial_owners
+
+
+class Board:
+    """What the threads share."""
+
+    def __init__(self, size: int) -> None:
+        self.lock = threading.Lock()
+        self.values = np.zeros((size, 2), dtype=np.int64)
+        self.barrier = threading.Barrier(size)
+
+
+class BoardCounters(Counters):
+    """Counters that any thread may raise."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def reset(self) -> None:
+        self._board.barrier.wait()
+        self._board.values[:] = 0
+        self._board.barrier.wait()
+
+    def add(self, rank: int, index: int, amount: int) -> int:
+        with self._board.lock:
+            before = int(self._board.values[rank, index])
+            self._board.values[rank, index] += amount
+        return before
+
+
+class ThreadRank(Communicator):
+    """One of several ranks of this process."""
+
+    def __init__(self, rank: int, size: int, board: Board) -> None:
+        super().__init__()
+        self.rank, self.size = rank, size
+        self._board = board
+
+    def counters(self, n: int) -> Counters:
+        return BoardCounters(self._board)
+
+
+def run_ranks(size: int, work: Callable[[Communicator], Any]) -> list[Any]:
+    """Let each of several threads do the work of a rank."""
+    board, found = Board(size), [None] * size
+
+    def one(rank: int) -> None:
+        found[rank] = work(ThreadRank(rank, size, board))
+
+    threads = [threading.Thread(target=one, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+ORDERS = [np.arange(0, 200)[::-1], np.arange(200, 397)]
+GROUPS = np.repeat([0, 1, 2], [100, 150, 147])
+USABLE = np.ones(397, dtype=np.bool_)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4, 7])
+def test_shares_follow_the_weights(n_ranks: int) -> None:
+    weights = np.linspace(1.0, 2.0, n_ranks)
+    owners = initial_owners(ORDERS, 400, weights.tolist())
+    assert (owners[397:] == -1).all()
+    counts = np.bincount(owners[:397], minlength=n_ranks)
+    assert np.abs(counts / 397 - weights / weights.sum()).max() < 0.06
+    # a rank's particles of a half-set are neighbours in its processing order
+    for order in ORDERS:
+        assert (np.diff(owners[order]) >= 0).all()
+
+
+def test_equal_ranks_have_a_half_set_each() -> None:
+    """Also where the half-sets are not quite equal: one particle more is not worth a volume."""
+    owners = initial_owners(ORDERS, 397, [1.0, 1.0])
+    assert set(owners[ORDERS[0]]) == {0}
+    assert set(owners[ORDERS[1]]) == {1}
+
+
+def claim_everything(comm: Communicator, seconds: list[float], limit: int) -> Any:
+    """Work through an iteration; ``seconds`` is what a particle takes on each rank."""
+    sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0] * comm.size)
+    claimed: list[np.ndarray] = []
+    for _ in range(2):
+        sharing.begin(USABLE, ORDERS)
+        visits = sharing.visits()
+        claimed = []
+        ended = 0.0
+        while visits:
+            half, helps = visits.pop(0)
+            claims = sharing.claims(half, helps)
+            while (group := claims.next_group()) is not None:
+                while len(ids := claims.claim(group, limit)):
+                    assert (GROUPS[ids] == group).all()
+                    assert len(ids) <= limit
+                    time.sleep(seconds[comm.rank] * len(ids))
+                    claimed.append(ids)
+                    ended = time.monotonic()
+            if not visits and (behind := sharing.half_to_help(0.0)) is not None:
+                visits = [(behind, True)]
+        mine = np.concatenate(claimed) if claimed else np.empty(0, dtype=np.int64)
+        everybody = share_results(comm, mine)
+        done_by = np.full(397, -1, dtype=np.int32)
+        for rank, ids in enumerate(everybody):
+            done_by[ids] = rank
+        sharing.finish(done_by)
+    return mine, ended, sharing.owners
+
+
+RESULTS: dict[int, list[np.ndarray]] = {}
+
+
+def share_results(comm: Communicator, mine: np.ndarray) -> list[np.ndarray]:
+    """Give each thread what all have done."""
+    if comm.size == 1:
+        return [mine]
+    assert isinstance(comm, ThreadRank)
+    table = RESULTS.setdefault(id(comm._board), [np.empty(0)] * comm.size)
+    table[comm.rank] = mine
+    comm._board.barrier.wait()
+    found = list(table)
+    comm._board.barrier.wait()
+    return found
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 5])
+@pytest.mark.parametrize("limit", [1000, 7])
+def test_each_particle_is_claimed_once(n_ranks: int, limit: int) -> None:
+    found = run_ranks(n_ranks, lambda comm: claim_everything(comm, [0.0] * n_ranks, limit))
+    claimed = np.concatenate([mine for mine, _, _ in found])
+    assert sorted(claimed.tolist()) == list(range(397))
+    for _, _, owners in found[1:]:
+        np.testing.assert_array_equal(owners, found[0][2])
+
+
+def test_unequal_ranks_end_together() -> None:
+    """A rank five times as fast does about five times as much, and keeps it."""
+    seconds = [5e-4, 25e-4]
+    found = run_ranks(2, lambda comm: claim_everything(comm, seconds, 1000))
+    fast, slow = len(found[0][0]), len(found[1][0])
+    assert 2.5 < fast / slow < 10.0
+    # what one would do in its last batch is the most that the other waits
+    assert abs(found[0][1] - found[1][1]) < 0.1
+    owners = found[0][2]
+    assert (owners == 0).sum() == fast
+
+
+def test_a_single_process_takes_whole_batches_in_order() -> None:
+    claims = claims_on_all(ORDERS[0], GROUPS)
+    taken = []
+    while (group := claims.next_group()) is not None:
+        while len(ids := claims.claim(group, 64)):
+            taken.append(ids)
+    np.testing.assert_array_equal(np.concatenate(taken), ORDERS[0])
+    assert [len(ids) for ids in taken] == [64, 36, 64, 36]
+
+
+def test_static_shares_are_not_helped_with() -> None:
+    def work(comm: Communicator) -> Any:
+        sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0, 3.0], is_static=True)
+        sharing.begin(USABLE, ORDERS)
+        assert all(not helps for _, helps in sharing.visits())
+        assert sharing.half_to_help(0.0) is None
+        claims = sharing.claims(0, helps=True)
+        taken = 0
+        while (group := claims.next_group()) is not None:
+            taken += len(claims.claim(group, 10**6))
+        return taken, len(sharing.share(0, comm.rank))
+
+    for taken, share in run_ranks(2, work):
+        assert taken == share
