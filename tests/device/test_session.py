@@ -111,17 +111,19 @@ def test_table_keeps_failing_devices(
     assert "atomic scatter" in second.self_test
 
 
-def test_profile_rows() -> None:
+def test_profile_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     finished: list[int] = []
     profile = Profile(lambda: finished.append(1))
     with profile.timer("getDiff"):
-        time.sleep(0.02)
+        now += 2.0
         with profile.timer("convert"):
-            time.sleep(0.04)
+            now += 4.0
     with pytest.raises(ValueError, match="x"), profile.timer("convert"):
         raise ValueError("x")
-    assert 0.015 < profile.rows["getDiff"].seconds < 0.035
-    assert 0.035 < profile.rows["convert"].seconds < 0.06
+    assert profile.rows["getDiff"].seconds == pytest.approx(2.0)
+    assert profile.rows["convert"].seconds == pytest.approx(4.0)
     assert profile.rows["convert"].count == 2
     assert len(finished) == 6
     lines = profile.table().splitlines()
