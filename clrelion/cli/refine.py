@@ -105,7 +105,7 @@ def refine(
             logger.warning("%s", notice)
         if command.wants_gpu and rank == 0:
             _say_if_there_is_no_gpu()
-        return _run(options, shlex.join([program, *arguments]), program, diary)
+        return _run(options, f"{program} {shlex.join(arguments)}", program, diary)
 
 
 def _say_if_there_is_no_gpu() -> None:

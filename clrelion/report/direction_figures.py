@@ -69,7 +69,7 @@ def angular_distribution(run: RunRecord) -> Pictures | None:
         "angular_distribution", "Angular distribution",
         "Directions of view as a Mollweide map: tilt 0° on top, 180° at the bottom, rot 0° in the "
         f"middle, lines every 60° and 30°; cells of equal area.{symmetric}",
-        tuple(rows), _table(shown, counts, order), Ramp(HEAT, "0", f"{highest:.3g} a cell"),
+        tuple(rows), _table(shown, counts, order), Ramp(HEAT, "0", f"{highest:.3g} in a cell"),
         is_wide=len(panels) > 1,
     )  # fmt: skip
 

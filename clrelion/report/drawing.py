@@ -16,7 +16,7 @@ Anchor = Literal["start", "middle", "end"]
 Points = NDArray[np.float64]
 
 WIDTH, HEIGHT = 460.0, 300.0
-INNER = (58.0, 12.0, 388.0, 236.0)
+INNER = (56.0, 12.0, 382.0, 238.0)
 """Left, top, width and height of the area of the data."""
 
 
@@ -59,7 +59,7 @@ def draw_plot(plot: Plot, canvas: Canvas) -> None:
     for value, label, _ in ticks(plot.y):
         y = top + height * (1 - _place(plot.y, value))
         canvas.grid_line((left, y), (left + width, y))
-        canvas.text((left - 7, y + 4), label, "tick y", "end", False)
+        canvas.text((left - 6, y + 4), label, "tick y", "end", False)
     canvas.begin_data(plot)
     for bars in plot.bars:
         canvas.bars(_corners(plot, bars), bars)
@@ -72,7 +72,10 @@ def draw_plot(plot: Plot, canvas: Canvas) -> None:
     for rule in rules:
         y = top + height * (1 - _place(plot.y, rule.value)) - 5
         canvas.text((left + width - 4, y), rule.label, "rule-label", "end", False)
-    canvas.text((left + width / 2, HEIGHT - 6), plot.x.label, "axis-label", "middle", False)
+    depth = 46 if plot.x.scale == "frequency" else 36
+    canvas.text(
+        (left + width / 2, top + height + depth), plot.x.label, "axis-label", "middle", False
+    )
     canvas.text((14.0, top + height / 2), plot.y.label, "axis-label", "middle", True)
 
 

@@ -31,6 +31,8 @@ class Headline:
         Chip beside the heading; empty if the files do not tell.
     is_running, is_good
         Whether the run goes on, and whether it reached its end.
+    n_warnings
+        How many there are.
     tiles
         The important numbers, the most important one first.
     """
@@ -42,6 +44,7 @@ class Headline:
     state: str
     is_running: bool
     is_good: bool
+    n_warnings: int
     tiles: tuple[Tile, ...]
 
 
@@ -70,6 +73,7 @@ def headline(run: RunRecord) -> Headline:
         state=state,
         is_running=run.state == "running",
         is_good=is_good,
+        n_warnings=len(run.warnings),
         tiles=tuple(tiles),
     )
 

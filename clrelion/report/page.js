@@ -1,13 +1,13 @@
 "use strict";
 // Zoom, values under the pointer, and downloads; without it the page still shows everything.
-const LEFT = 58, TOP = 12, WIDTH = 388, HEIGHT = 236, WIDE = 460, HIGH = 300;
+const LEFT = 56, TOP = 12, WIDTH = 382, HEIGHT = 238, WIDE = 460, HIGH = 300;
 const NS = "http://www.w3.org/2000/svg";
 const make = (name, attributes, parent) => {
   const made = document.createElementNS(NS, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return parent ? parent.appendChild(made) : made;
 };
-const exponent = value => value.toExponential(0).replace("+", "");
+const exponent = value => value.toExponential(1).replace("+", "").replace(".0e", "e");
 const number = (value, decimals) =>
   value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6) ? exponent(value) : value.toFixed(Math.max(0, decimals));
 const niceStep = rough => {
@@ -189,7 +189,7 @@ class Plot {
     for (const [value, label] of this.y.ticks()) {
       const y = TOP + HEIGHT * (1 - this.y.place(value));
       grid(`M${LEFT} ${y}H${LEFT + WIDTH}`);
-      text(LEFT - 7, y + 4, label, "tick y", "end");
+      text(LEFT - 6, y + 4, label, "tick y", "end");
     }
     for (const [label, value] of this.rules) {
       const at = this.y.place(value);
@@ -242,13 +242,12 @@ const plain = svg => { // a copy that holds its own colours and fonts
   const copy = svg.cloneNode(true), of = [svg, ...svg.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((element, i) => {
     const style = getComputedStyle(of[i]);
-    for (const key of ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "opacity", "fill-opacity", "font-size", "font-family", "vector-effect"])
+    for (const key of ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-opacity", "fill-opacity", "font-size", "font-family", "vector-effect"])
       element.style.setProperty(key, style.getPropertyValue(key));
   });
   copy.setAttribute("xmlns", NS);
   copy.setAttribute("width", 2 * WIDE);
   copy.setAttribute("height", 2 * HIGH);
-  make("rect", { width: WIDE, height: HIGH, fill: getComputedStyle(svg.closest(".card")).backgroundColor }, null);
   copy.insertBefore(make("rect", { width: WIDE, height: HIGH, style: `fill:${getComputedStyle(svg.closest(".card")).backgroundColor}` }), copy.firstChild);
   return new XMLSerializer().serializeToString(copy);
 };

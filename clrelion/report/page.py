@@ -9,12 +9,12 @@ from html import escape
 from pathlib import Path
 
 from clrelion.constants import PROGRAM_NAME, VERSION
-from clrelion.report.figure import N_COLOURS, Figure, Pictures, Plot, Table
+from clrelion.report.figure import N_COLOURS, Cell, Figure, Pictures, Plot, Table
 from clrelion.report.headline import Headline
 from clrelion.report.png import encode_png
 from clrelion.report.svg import plot_svg
 
-__all__ = ["Section", "page", "table_html", "text_card"]
+__all__ = ["Section", "definitions", "page", "table_html", "text_card"]
 
 Section = tuple[str, str, Sequence[Figure | str]]
 """Anchor, heading, and cards: figures or ready HTML."""
@@ -23,6 +23,7 @@ MOST_ROWS = 1500
 """Rows of a table on the page; its CSV file has all."""
 
 _RELOAD_S = 20
+_MOST_DECIMALS = 4
 _HERE = Path(__file__).parent
 
 
@@ -68,22 +69,29 @@ def text_card(title: str, content: str, *, is_wide: bool = False) -> str:
     return f'<div class="card{wide}"><h3>{escape(title)}</h3>{content}</div>'
 
 
+def definitions(entries: Sequence[tuple[str, str]]) -> str:
+    """List of names and values; both are escaped."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
+    return f"<dl>{rows}</dl>"
+
+
 def table_html(table: Table) -> str:
     """Table for the page; its cells are escaped."""
     is_text = [
-        all(isinstance(row[i], str) for row in table.rows) and bool(table.rows)
-        for i in range(len(table.columns))
+        bool(table.rows) and name != "Iteration" and all(isinstance(r[i], str) for r in table.rows)
+        for i, name in enumerate(table.columns)
     ]
-    kinds = [' class="text"' if text and i != 0 else "" for i, text in enumerate(is_text)]
+    kinds = [' class="text"' if text else "" for text in is_text]
     head = "".join(f"<th{k}>{escape(c)}</th>" for k, c in zip(kinds, table.columns, strict=True))
+    shown = table.rows[:MOST_ROWS]
+    decimals = [_decimals([row[i] for row in shown]) for i in range(len(table.columns))]
     rows = "".join(
         "<tr>"
         + "".join(
-            f"<td{k}>{'–' if c is None else escape(c) if isinstance(c, str) else c}</td>"
-            for k, c in zip(kinds, row, strict=True)
+            f"<td{k}>{_cell_text(c, d)}</td>" for k, d, c in zip(kinds, decimals, row, strict=True)
         )
         + "</tr>"
-        for row in table.rows[:MOST_ROWS]
+        for row in shown
     )
     cut = len(table.rows) - MOST_ROWS
     more = f'<p class="more">{cut} more rows in the CSV file.</p>' if cut > 0 else ""
@@ -93,11 +101,31 @@ def table_html(table: Table) -> str:
     )
 
 
+def _decimals(cells: list[Cell]) -> int | None:
+    """Decimals that all numbers of a column are written with; None: each as it is."""
+    texts = [repr(cell) for cell in cells if isinstance(cell, float)]
+    if not texts or any("e" in text for text in texts):
+        return None
+    most = max(len(text.partition(".")[2]) for text in texts)
+    return most if most <= _MOST_DECIMALS else None
+
+
+def _cell_text(cell: Cell, decimals: int | None) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, float) and decimals is not None:
+        return f"{cell:.{decimals}f}"
+    return escape(str(cell))
+
+
 def _top(headline: Headline) -> str:
     chip = ""
     if headline.state:
         kind = "running" if headline.is_running else "good" if headline.is_good else ""
         chip = f'<span class="chip {kind}">{escape(headline.state)}</span>'
+    if headline.n_warnings:
+        many = "" if headline.n_warnings == 1 else "s"
+        chip += f'<a class="chip warn" href="#warnings">{headline.n_warnings} warning{many}</a>'
     tiles = "".join(
         f'<div class="tile{" main" if i == 0 else ""}"><span>{escape(name)}</span>'
         f"<b>{escape(value)}</b><span>{escape(note)}</span></div>"

@@ -143,7 +143,9 @@ def iterations_table(run: RunRecord) -> Table:
         "Shift step (Å)", "Shift range (Å)", "Accuracy (°)", "Accuracy (Å)", "Change (°)",
         "Change (Å)", "Classes changed (%)", "Shift sigma (Å)", "Mean Pmax", "Searches",
     ]  # fmt: skip
-    return Table(columns, [_iteration_row(record) for record in run.iterations])
+    rows = [_iteration_row(record) for record in run.iterations]
+    known = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+    return Table([columns[i] for i in known], [[row[i] for i in known] for row in rows])
 
 
 def _iteration_row(record: IterationRecord) -> list[Cell]:

@@ -95,6 +95,13 @@ class RunRecord:
         return self.iterations[-1]
 
     @property
+    def warnings(self) -> list[tuple[str, str]]:
+        """When and what; each once."""
+        journal = self.journal.warnings if self.journal else []
+        found = [(f"Iteration {n}" if n else "Start", text) for n, text in journal]
+        return list(dict.fromkeys(found + [("", text) for text in self.complaints]))
+
+    @property
     def labels(self) -> list[str]:
         """Labels of all iterations."""
         return [record.label for record in self.iterations]

@@ -28,7 +28,7 @@ def fsc(run: RunRecord) -> Plot | None:
         width = 2.6 if is_last else 1.3
         curves.append(Curve(label if is_last else "", _frequencies(record), values, 0, strength,
                             width))  # fmt: skip
-        columns.append(record.label)
+        columns.append(label.capitalize())
     last = shown[-1].model.fsc_halves[0]
     caption = (
         "Between the two half maps, which were refined apart from each other; not masked. Pale: "

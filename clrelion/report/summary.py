@@ -14,7 +14,7 @@ from clrelion.report.direction_figures import angular_distribution
 from clrelion.report.figure import Figure, Pictures, Table
 from clrelion.report.headline import headline
 from clrelion.report.map_figures import maps
-from clrelion.report.page import Section, page, table_html, text_card
+from clrelion.report.page import Section, definitions, page, table_html, text_card
 from clrelion.report.particle_figures import defocus, pmax_histogram, scale
 from clrelion.report.png import write_pictures, write_plot
 from clrelion.report.progress_figures import (
@@ -26,7 +26,7 @@ from clrelion.report.progress_figures import (
 )
 from clrelion.report.run_record import RunRecord, read_whole_run
 from clrelion.report.spectrum_figures import fsc, noise, ssnr
-from clrelion.report.time_figures import devices_table, time_table
+from clrelion.report.time_figures import device_facts, steps_table, time_table
 
 __all__ = ["make_report", "write_report"]
 
@@ -85,7 +85,6 @@ def _sections(run: RunRecord) -> list[Section]:
 
     iterations = text_card("Every iteration", table_html(iterations_table(run)), is_wide=True)
     return [
-        ("warnings", "Warnings", _warnings(run)),
         ("maps", "Maps", made(lambda r: maps(r.last))),
         (
             "resolution",
@@ -94,28 +93,30 @@ def _sections(run: RunRecord) -> list[Section]:
         ),
         ("poses", "Poses", made(angular_distribution, pmax_histogram, angles, shifts)),
         ("data", "Data", made(defocus, scale)),
-        ("time", "Time and device", [*made(time_table), *_devices(run)]),
+        ("time", "Time and device", [*made(time_table), *_device(run)]),
         ("iterations", "Iterations", [iterations]),
+        ("warnings", "Warnings", _warnings(run)),
         ("reproduce", "Reproduce", _reproduce(run)),
     ]
 
 
 def _warnings(run: RunRecord) -> list[str]:
-    journal = run.journal
-    entries = list(dict.fromkeys(journal.warnings)) if journal else []
-    lines = [f"<b>{f'Iteration {n}' if n else 'Start'}</b>{escape(text)}" for n, text in entries]
-    lines += [escape(line) for line in run.complaints]
-    if not lines:
+    if not run.warnings:
         return []
-    cut = len(lines) - _LAST_WARNINGS
-    items = "".join(f"<li>{line}</li>" for line in lines[-_LAST_WARNINGS:])
+    cut = len(run.warnings) - _LAST_WARNINGS
+    items = "".join(
+        f"<li>{f'<b>{escape(when)}</b>' if when else ''}{escape(text)}</li>"
+        for when, text in run.warnings[-_LAST_WARNINGS:]
+    )
     more = f'<p class="more">{cut} earlier ones are in the journal.</p>' if cut > 0 else ""
     return [f'<div class="card wide"><ul class="warnings">{items}</ul>{more}</div>']
 
 
-def _devices(run: RunRecord) -> list[str]:
-    table = devices_table(run)
-    return [] if table is None else [text_card("Device", table_html(table))]
+def _device(run: RunRecord) -> list[str]:
+    steps = steps_table(run)
+    if steps is None:
+        return []
+    return [text_card("Steps and device", table_html(steps) + definitions(device_facts(run)))]
 
 
 def _reproduce(run: RunRecord) -> list[str]:
@@ -132,9 +133,8 @@ def _reproduce(run: RunRecord) -> list[str]:
         entries.append(("Started", run.journal.started))
     if not entries:
         return []
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
     shown = f"<pre>{escape(command)}</pre>" if command else ""
-    return [text_card("Command and versions", f"{shown}<dl>{rows}</dl>", is_wide=True)]
+    return [text_card("Command and versions", shown + definitions(entries), is_wide=True)]
 
 
 def _write_files(folder: Path, figures: list[Figure], iterations: Table) -> None:

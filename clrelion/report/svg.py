@@ -82,7 +82,8 @@ class _SvgCanvas:
         path = "".join("M" + _points(run) for run in runs if len(run) > 1 and is_line)
         self.parts.append(
             f'<path class="curve {_colour(curve.colour)}" data-label="{escape(curve.label)}" '
-            f'stroke-width="{curve.width:g}" opacity="{curve.strength:.2g}"{dashes} d="{path}"/>'
+            f'stroke-width="{curve.width:g}" stroke-opacity="{curve.strength:.2g}"{dashes} '
+            f'd="{path}"/>'
         )
         dots = "" if not curve.has_dots else "".join(
             f"M{x:.1f} {y:.1f}h0" for run in runs for x, y in run.tolist()
@@ -90,7 +91,7 @@ class _SvgCanvas:
         lonely = "".join(f"M{_points(run)}h0" for run in runs if len(run) == 1)
         if dots or lonely:
             self.parts.append(
-                f'<path class="dots {_colour(curve.colour)}" opacity="{curve.strength:.2g}" '
+                f'<path class="dots {_colour(curve.colour)}" stroke-opacity="{curve.strength:.2g}" '
                 f'd="{dots or lonely}"/>'
             )
 

@@ -58,9 +58,9 @@ def number(value: float, decimals: int) -> str:
 
 
 def exponent(value: float) -> str:
-    """Write a round number as ``2e-4``."""
-    mantissa, power = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(power)}"
+    """Write a round number as ``2e-4`` or ``1.5e7``."""
+    mantissa, power = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(power)}"
 
 
 def _log_ticks(low: float, high: float) -> list[Tick]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from clrelion.device.memory import format_bytes
 from clrelion.io.journal import FINAL_ITERATION, IterationEntry
 from clrelion.report.figure import Axis, Bars, Cell, Plot, Table, iteration_axis
 from clrelion.report.run_record import RunRecord
 
-__all__ = ["devices_table", "time_table"]
+__all__ = ["device_facts", "steps_table", "time_table"]
 
 _REST = "others"
 _HALF_BAR = 0.36
+_SHORTEST_S = 0.005
 
 
 def time_table(run: RunRecord) -> Plot | None:
@@ -19,7 +21,7 @@ def time_table(run: RunRecord) -> Plot | None:
     entries = run.journal.iterations if run.journal else []
     if not entries:
         return None
-    names = list(dict.fromkeys(name for entry in entries for name in entry.steps))
+    names = _step_names(entries)
     seconds = np.array([[entry.steps.get(name, 0.0) for name in names] for entry in entries])
     seconds = seconds.reshape(len(entries), len(names))
     wall = np.array([entry.seconds for entry in entries])
@@ -49,14 +51,45 @@ def time_table(run: RunRecord) -> Plot | None:
     )  # fmt: skip
 
 
-def devices_table(run: RunRecord) -> Table | None:
-    """Devices that computed, with the share of the time in steps of the device."""
-    if run.journal is None or not run.journal.devices:
+def steps_table(run: RunRecord) -> Table | None:
+    """Seconds and share of each step over all iterations."""
+    entries = run.journal.iterations if run.journal else []
+    total = sum(entry.seconds for entry in entries)
+    if total <= 0:
         return None
+    sums = {
+        name: sum(entry.steps.get(name, 0.0) for entry in entries) for name in _step_names(entries)
+    }
+    sums[_REST] = max(total - sum(sums.values()), 0.0)
     rows: list[list[Cell]] = [
-        [d.name, d.driver, round(d.budget_bytes / 1e9, 2)] for d in run.journal.devices
+        [name, round(seconds, 2), round(100 * seconds / total, 1)] for name, seconds in sums.items()
     ]
-    return Table(["Device", "Driver", "Memory for this run (GB)"], rows)
+    return Table(["Step", "Seconds", "Share (%)"], [*rows, ["all", round(total, 2), 100.0]])
+
+
+def device_facts(run: RunRecord) -> list[tuple[str, str]]:
+    """Devices that computed, their memory, and how fast they went."""
+    if run.journal is None or not run.journal.iterations:
+        return []
+    facts = []
+    for device in run.journal.devices:
+        facts.append(("Device", f"{device.name}, driver {device.driver}"))
+        facts.append(("Its memory for this run", format_bytes(device.budget_bytes)))
+    entries = run.journal.iterations
+    held = max(entry.held_bytes for entry in entries)
+    speeds = [entry.n_particles / entry.seconds for entry in entries if entry.seconds > 0]
+    facts.append(("Memory held at most, after an iteration", format_bytes(held)))
+    if speeds:
+        facts.append(
+            ("Particles per second", f"{min(speeds):,.0f} to {max(speeds):,.0f}, by iteration")
+        )
+    return facts
+
+
+def _step_names(entries: list[IterationEntry]) -> list[str]:
+    """Steps in their order, without those that took no time to speak of."""
+    names = dict.fromkeys(name for entry in entries for name in entry.steps)
+    return [name for name in names if sum(e.steps.get(name, 0.0) for e in entries) >= _SHORTEST_S]
 
 
 def _label(entry: IterationEntry) -> str:
