@@ -6,7 +6,6 @@ the shells that tell orientations apart.  Specification E C.3, F.3; M 5.6.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.fourier.shells import round_half_away
 from clrelion.io.particle_table import ParticleTable
 from clrelion.orientations.euler import euler_matrix
-from clrelion.particles.half_sets import c_library_random
+from clrelion.particles.random_numbers import C_LIBRARY_LARGEST, first_random_numbers
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
@@ -41,7 +40,6 @@ _ROTATION_STEPS = ((0.2, 0.05), (1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0),
 _SHIFT_STEPS = ((1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0))
 _LARGEST_ROTATION_STEP = 5.0
 _LARGEST_SHIFT_STEP = 2.0
-_RAND_MAX = 2**31 - 1
 _WORK_GROUP = 128
 _MOST_ERRORS = 16
 """Errors of a particle in a launch; most particles are told after fewer."""
@@ -86,7 +84,8 @@ def expected_accuracies(
     rotation, shift = np.zeros(n_classes), np.zeros(n_classes)
     histogram = np.zeros((n_classes, n_shells))
     is_large = settings.pdf_class >= _SMALLEST_CLASS
-    draws = np.array([_draw(settings.random_seed + int(i)) for i in ids])
+    # these numbers choose the angle or axis of each particle (specification C.3)
+    draws = first_random_numbers(settings.random_seed + ids) / C_LIBRARY_LARGEST
     groups = table.optics_group[ids]
     for group in np.unique(groups).tolist():
         chosen = groups == group
@@ -103,12 +102,6 @@ def expected_accuracies(
         trans_angst=np.where(is_large, shift / n, _UNKNOWN),
         orientability=np.divide(histogram, total, out=histogram, where=total > 0),
     )
-
-
-@functools.lru_cache(maxsize=4 * N_TRIAL_PARTICLES)
-def _draw(seed: int) -> float:
-    """Draw the number that chooses the angle or axis of a particle (specification C.3)."""
-    return float(c_library_random(seed, 1)[0]) / _RAND_MAX
 
 
 def _trial_errors(

@@ -215,7 +215,8 @@ def fine_weights(
         n_children,
         pixel_size,
         settings.adaptive_fraction,
-        settings.max_significants,
+        # a limit of what the coarse pass hands on, not of the sums
+        settings.max_significants if settings.oversampling == 0 else 0,
         *per_image,
         best,
         n_found,

@@ -269,7 +269,7 @@ class TranslationGrid:
         return perturbation * self.step_angst
 
 
-def advance_perturbation(perturbation: float, factor: float, rng: np.random.Generator) -> float:
+def advance_perturbation(perturbation: float, factor: float, random_number: int) -> float:
     """Draw the next random perturbation of the sampling.
 
     Parameters
@@ -278,8 +278,8 @@ def advance_perturbation(perturbation: float, factor: float, rng: np.random.Gene
         Present value, fraction of a step; 0 at the start of a run.
     factor
         ``--perturb``, 0 to 1; 0 switches the perturbation off.
-    rng
-        Source of random numbers.
+    random_number
+        Of the C library, 0 .. 2**31 - 1.
 
     Returns
     -------
@@ -293,14 +293,16 @@ def advance_perturbation(perturbation: float, factor: float, rng: np.random.Gene
 
     Notes
     -----
-    Specification E 4.5. Advanced once when the sampling is set up and once at the start of each
-    expectation step.
+    Specification E 4.5, 2.7; the advance is computed in float32, as RELION does. Advanced once when
+    the sampling is set up and once at the start of each expectation step.
     """
     if not 0.0 <= factor <= 1.0:
         raise OptionsError(f"--perturb {factor:g}: must lie between 0 and 1")
     if factor == 0.0:
         return 0.0
-    moved = perturbation + float(rng.uniform(0.5 * factor, factor))
+    low, high = np.float32(0.5 * factor), np.float32(factor)
+    advance = low + np.float32(random_number) / (np.float32(2**31 - 1) / (high - low))
+    moved = perturbation + float(advance)
     return (moved + factor) % (2.0 * factor) - factor
 
 

@@ -1,22 +1,15 @@
 """Gold-standard half-sets and the order in which particles are processed."""
 
 import logging
-import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import StarError
 from clrelion.io.particle_table import ParticleTable
+from clrelion.particles.random_numbers import c_library_random
 
 _log = logging.getLogger(__name__)
-
-# Additive feedback generator of the C library of Linux (TYPE_3 of random(3)).
-_DEGREE = 31
-_SEPARATION = 3
-_DISCARDED = 310
-_LCG_MULTIPLIER = 16807
-_LCG_MODULUS = 2**31 - 1
 
 
 def assign_half_sets(table: ParticleTable, seed: int) -> None:
@@ -97,32 +90,3 @@ def processing_order(table: ParticleTable, seed: int, half_set: int = 0) -> NDAr
             np.random.default_rng([abs(seed), half]).shuffle(order)
         orders.append(order[np.argsort(table.optics_group[order], kind="stable")])
     return np.concatenate(orders) if orders else np.empty(0, dtype=np.int64)
-
-
-def c_library_random(seed: int, n: int) -> NDArray[np.int64]:
-    """First n numbers of C's ``rand()`` on Linux after ``srand(seed)``.
-
-    Parameters
-    ----------
-    seed
-        Seed; taken modulo 2**32, 0 counts as 1.
-    n
-        How many.
-
-    Returns
-    -------
-    ndarray
-        int64, (n,): 0 .. 2**31 - 1.
-    """
-    word = seed % 2**32 or 1
-    word = word - 2**32 if word >= 2**31 else word
-    state = [word]
-    for _ in range(_DEGREE - 1):
-        # C's remainder has the sign of the dividend, which matters for negative seeds.
-        word = int(math.fmod(_LCG_MULTIPLIER * word, _LCG_MODULUS))
-        word = word + _LCG_MODULUS if word < 0 else word
-        state.append(word)
-    history = [value % 2**32 for value in state + state[:_SEPARATION]]
-    for i in range(len(history), len(history) + _DISCARDED + n):
-        history.append((history[i - _SEPARATION] + history[i - _DEGREE]) % 2**32)
-    return np.array(history[len(history) - n :], dtype=np.int64) >> 1

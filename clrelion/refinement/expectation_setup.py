@@ -23,6 +23,8 @@ from clrelion.io.mtf import read_mtfs
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.particles.random_numbers import first_random_numbers
+from clrelion.refinement.forecast import ImageGroup, RunSizes
 from clrelion.refinement.schedule import ImageSizes, is_local_search
 from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
 from clrelion.refinement.state import HalfModel, RunState
@@ -305,5 +307,4 @@ def considered_classes(
         return None
     if iteration < state.seeding_iteration:
         return np.zeros(n, dtype=np.int64)
-    rng = np.random.default_rng([random_seed, iteration])
-    return rng.integers(state.n_classes, size=n)
+    return first_random_numbers(random_seed + np.arange(n)) % state.n_classes

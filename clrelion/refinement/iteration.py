@@ -20,6 +20,7 @@ from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
 from clrelion.particles.half_sets import processing_order
+from clrelion.particles.random_numbers import c_library_random
 from clrelion.planning.run import RunPlan
 from clrelion.planning.volumes import VolumePlacement
 from clrelion.refinement.expectation_setup import (
@@ -204,9 +205,9 @@ class Iteration:
         """
         sizes = self.sizes(state, uses_all_data=is_last)
         placement = self._planner.placement(state, sizes)
-        rng = np.random.default_rng([self._seed, iteration])
-        state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, rng)
-
+        shuffled_order(state, self._seed)
+        (drawn,) = c_library_random(self._seed + iteration, 1).tolist()
+        state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, drawn)
         references = References(
             lambda i_half: references_of_model(
                 self._session,

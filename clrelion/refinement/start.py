@@ -22,6 +22,7 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.half_sets import assign_half_sets
 from clrelion.particles.loader import BatchLoader, ParticleImages, PrereadImages
 from clrelion.particles.normalisation import NormalisationCheck
+from clrelion.particles.random_numbers import c_library_random
 from clrelion.refinement.expectation_setup import Grids
 from clrelion.refinement.initialise import (
     NoiseSpectrumEstimator,
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 _HALF_IN_NAME = re.compile(r"half[12]")
 _NOISE_BATCH = 128
+_SEED_OF_THE_START = 1  # what a C program has that has not chosen one
 _NOT_KNOWN = 999.0
 
 
@@ -185,8 +187,8 @@ def start_run(
         image_folder=str(Path(table.star_path).resolve().parent),
         skipped=dict.fromkeys(bad, NOT_FINITE),
     )
-    rng = np.random.default_rng([random_seed, 0])
-    state.perturbation = advance_perturbation(0.0, options.perturb, rng)
+    (drawn,) = c_library_random(_SEED_OF_THE_START, 1).tolist()
+    state.perturbation = advance_perturbation(0.0, options.perturb, drawn)
     resolution = current_resolution(
         models[0].data_vs_prior,
         pixel_size_angst=pixel_size,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.accuracy import expected_accuracies
 from clrelion.orientations.euler import euler_matrix
-from clrelion.particles.half_sets import c_library_random
+from clrelion.particles.random_numbers import c_library_random
 from tests.expectation.small_run import SmallRun, small_run
 from tests.reference.expectation_step import Step, counted_shells, frequencies, project, rnd
 

@@ -10,7 +10,8 @@ import pytest
 
 from clrelion.errors import StarError
 from clrelion.io.particle_table import ParticleTable, read_particles
-from clrelion.particles.half_sets import assign_half_sets, c_library_random, processing_order
+from clrelion.particles.half_sets import assign_half_sets, processing_order
+from clrelion.particles.random_numbers import c_library_random
 
 
 @pytest.fixture
