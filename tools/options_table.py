@@ -50,10 +50,11 @@ def page() -> str:
                 "|---|---|---|---|---|---|",
             ]
         field = RefineOptions.model_fields[name]
+        spellings = ", ".join(f"`--{spelling}`" for spelling in (flag.name, *flag.aliases))
         default = "" if is_switch(name) else default_text(name).strip("[]") or "none"
         allowed = "" if is_switch(name) else describe_allowed(field)
         lines.append(
-            f"| `--{flag.name}` | {cell(default)} | {allowed} | {cell(flag.help)} "
+            f"| {spellings} | {cell(default)} | {allowed} | {cell(flag.help)} "
             f"| {MARKS[flag.continuation]} | `{name}` |"
         )
     lines += ["\n## RELION's ways to choose a device\n", "| option | meaning |", "|---|---|"]

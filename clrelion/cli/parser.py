@@ -106,7 +106,7 @@ def build_parser(program: str, preset: Preset | None = None) -> argparse.Argumen
         if flag.group not in groups:
             groups[flag.group] = parser.add_argument_group(flag.group)
         groups[flag.group].add_argument(
-            f"--{flag.name}",
+            *(f"--{spelling}" for spelling in (flag.name, *flag.aliases)),
             dest=name,
             action=_Remember,
             nargs=0 if is_switch(name) else None,

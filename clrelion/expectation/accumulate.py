@@ -185,11 +185,6 @@ class Accumulator:
         pixel_size = setup.geometry.optics.pixel_size_angst
         shift = settings.translations_px(pixel_size, fine=True)[best.translations[kept]]
         offset = (batch.offset_px[kept] + shift) * pixel_size
-        if settings.skip_align:
-            ids = batch.ids[kept]
-            offset = np.stack(
-                [self._table.origin_x_angst[ids], self._table.origin_y_angst[ids]], axis=-1
-            )
         rot, tilt, psi = tables.angles(settings, self._table, best.frames[kept], best.psis[kept])
         ids, results = batch.ids[kept], self._results
         results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = rot, tilt, psi

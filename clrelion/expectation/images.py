@@ -68,7 +68,8 @@ class BatchImages:
         float64, (n,); power of the last shell of the window of the scoring size, and of the whole
         window.
     offset_px
-        float64, (n, 2) as (x, y); the whole-pixel offset that was applied.
+        float64, (n, 2) as (x, y); the offset that was applied: whole pixels, or all of it where
+        shifts are kept.
     prior_offset_px
         float64, (n, 2); centre of the offset prior.
     """
@@ -219,6 +220,8 @@ class ImagePreparation:
         pixel_size = self._geometry.optics.pixel_size_angst
         origin = np.stack([table.origin_x_angst[ids], table.origin_y_angst[ids]], axis=-1)
         offset = integer_offsets(origin, pixel_size)
+        # kept shifts are applied to the last fraction, as no trial shift will do it
+        fraction = origin / pixel_size - offset if settings.skip_align else None
         shifted = self._shifted(ids, images, table, offset)
         unmasked = self._window(
             self._transform(
@@ -226,10 +229,10 @@ class ImagePreparation:
                 if reconstruct_images is None
                 else self._shifted(ids, reconstruct_images, table, offset)
             ),
-            len(ids),
+            fraction,
         )
         transforms = self._transform(self._masked(ids, shifted))
-        image_ft = self._window(transforms, len(ids))
+        image_ft = self._window(transforms, fraction)
         spectrum = self._spectrum(transforms, len(ids))
         ctf = self.transfer.contrast_transfer(ids, table)
         corrected = settings.ctf.references_corrected or not settings.ctf.correct
@@ -248,7 +251,7 @@ class ImagePreparation:
             spectrum=spectrum[:, :-2],
             edge_power=spectrum[:, -2],
             window_power=spectrum[:, -1],
-            offset_px=offset,
+            offset_px=offset if fraction is None else offset + fraction,
             prior_offset_px=self._prior_offsets(ids, table),
         )
 
@@ -314,12 +317,17 @@ class ImagePreparation:
         )
         return out
 
-    def _window(self, transforms: Array, n: int) -> Array:
-        session, n_list = self._session, self._pixels.n
+    def _window(self, transforms: Array, shift_px: NDArray[np.float64] | None) -> Array:
+        """Listed pixels; the content moved by a fraction of a pixel, (n, 2), if given."""
+        session, n, n_list = self._session, transforms.shape[0], self._pixels.n
         out = session.empty((n, n_list), session.complex)
-        session.kernel("expectation/window_image")(
-            (n_list, n), None, transforms, self._kxy_d, self._factor_d, n, self._box, n_list, out
-        )
+        shift = []
+        if shift_px is not None:
+            shift.append(session.to_device(shift_px / self._box, session.real))
+        session.kernel("expectation/window_image", shifted=bool(shift))(
+            (n_list, n), None, transforms, self._kxy_d, self._factor_d, *shift, n, self._box,
+            n_list, out,
+        )  # fmt: skip
         return out
 
     def _spectrum(self, transforms: Array, n: int) -> NDArray[np.float64]:

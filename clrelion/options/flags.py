@@ -45,6 +45,8 @@ class Flag:
         or always the ``command`` line's.
     hint
         What stands for the value in ``--help``.
+    aliases
+        Other spellings that are taken.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Flag:
     help: str
     continuation: Continuation = "stored"
     hint: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 def _off_if_not_positive(value: object) -> object:

@@ -293,7 +293,8 @@ class MethodOptions(BaseModel):
     ] = 0.999
     max_significant: Annotated[
         OffInt, Flag("maxsig", EXPECTATION, "",
-            "Most coarse samples kept for the fine pass.", OVERRIDE)
+            "Most coarse samples kept for the fine pass.", OVERRIDE,
+            aliases=("max_significants",))
     ] = None
     max_coarse_size_px: Annotated[
         OffInt, Flag("coarse_size", EXPECTATION, "px", "Largest image size of the coarse pass.")

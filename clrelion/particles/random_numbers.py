@@ -29,7 +29,7 @@ def c_library_random(seed: int, n: int) -> NDArray[np.int64]:
     ndarray
         int64, (n,): 0 .. 2**31 - 1.
     """
-    return _sequences(np.array([seed % 2**32], dtype=np.int64), n)[:, 0]
+    return np.asarray(_sequences(np.array([seed % 2**32], dtype=np.int64), n)[:, 0])
 
 
 def first_random_numbers(seeds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -45,7 +45,7 @@ def first_random_numbers(seeds: NDArray[np.int64]) -> NDArray[np.int64]:
     ndarray
         int64, (n,): 0 .. 2**31 - 1.
     """
-    return _sequences(seeds % 2**32, 1)[0]
+    return np.asarray(_sequences(seeds % 2**32, 1)[0])
 
 
 def _sequences(seeds: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -62,4 +62,4 @@ def _sequences(seeds: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     history[_DEGREE : _DEGREE + _SEPARATION] = history[:_SEPARATION]
     for i in range(_DEGREE + _SEPARATION, n_before + n):
         history[i] = history[i - _SEPARATION] + history[i - _DEGREE]
-    return (history[n_before:] >> np.uint32(1)).astype(np.int64)
+    return np.asarray(history[n_before:] >> np.uint32(1), dtype=np.int64)

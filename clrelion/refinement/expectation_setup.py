@@ -24,7 +24,6 @@ from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.random_numbers import first_random_numbers
-from clrelion.refinement.forecast import ImageGroup, RunSizes
 from clrelion.refinement.schedule import ImageSizes, is_local_search
 from clrelion.refinement.schedule_state import SamplingState, SchedulePolicy
 from clrelion.refinement.state import HalfModel, RunState
@@ -301,10 +300,13 @@ def is_cross_correlation(state: RunState, options: RefineOptions, iteration: int
 def considered_classes(
     state: RunState, iteration: int, random_seed: int
 ) -> NDArray[np.int64] | None:
-    """Class that each particle is offered while classes are seeded; None: all (E 3.7)."""
+    """Class that each particle is offered while classes are seeded; None: all (E 3.7, M 5.10)."""
     n = state.table.n
     if iteration > state.seeding_iteration:
         return None
     if iteration < state.seeding_iteration:
         return np.zeros(n, dtype=np.int64)
-    return first_random_numbers(random_seed + np.arange(n)) % state.n_classes
+    assert state.order is not None
+    place = np.empty(n, dtype=np.int64)
+    place[state.order] = np.arange(n)
+    return first_random_numbers(random_seed + place) % state.n_classes

@@ -119,7 +119,10 @@ def _read(options: RefineOptions) -> tuple[RefineOptions, RunState]:
     seed = options.random_seed
     if seed is None:
         seed = int(time.time()) % _SEED_LIMIT
-    options = options.model_copy(update={"random_seed": seed})
+    update: dict[str, object] = {"random_seed": seed}
+    if options.skip_align or options.skip_rotate:
+        update["oversampling"] = 0  # as RELION: one pass, in which all samples count
+    options = options.model_copy(update=update)
     point_group = PointGroup.from_name(options.symmetry)
     if stored is not None:
         state = restart_run(options, stored, point_group, given)

@@ -194,8 +194,16 @@ def test_every_option_survives_the_command_line() -> None:
     assert options.model_fields_set == set(expected)
 
 
+def test_another_spelling_is_the_same_option() -> None:
+    assert parse("--max_significants 7").options.max_significant == 7
+    command = parse("--maxsig 5 --max_significants 6")
+    assert command.options.max_significant == 6
+    assert any("given twice" in notice for notice in command.notices)
+
+
 def test_flags_are_spelled_once() -> None:
-    names = [flag.name for flag in flags().values()] + [*DEVICE_FLAGS, *IGNORED, *REFUSED]
+    names = [name for flag in flags().values() for name in (flag.name, *flag.aliases)]
+    names += [*DEVICE_FLAGS, *IGNORED, *REFUSED]
     assert len(names) == len(set(names))
 
 

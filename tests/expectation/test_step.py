@@ -80,6 +80,7 @@ CASES = {
         0, ctf_premultiplied=True
     ),
     "coarse scores": lambda: small_run(score_at_coarse_size=True, max_significants=7),
+    "one pass, few samples": lambda: small_run(oversampling=0, max_significants=7),
     "seeded": lambda: small_run(considered_class=np.array([0, 1, 1, 0, 1])),
     "dead class": lambda: dead_class(small_run()),
     "dead class, local": lambda: dead_class(small_run(local_search=LOCAL)),

@@ -67,6 +67,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/weighted_sums": _TILED,
     "expectation/weighted_sums_workers": _TILED,
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
+    "expectation/window_image": _choices(shifted=[False, True]),
     "maximization/background_sums": _WIDE,
     "maximization/shell_correlation": _WIDE,
     "maximization/shell_power": _WIDE,

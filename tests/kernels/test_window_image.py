@@ -21,12 +21,14 @@ def windowed(
     kxy: npt.NDArray[Any],
     factor: npt.NDArray[Any],
     group: tuple[int, int] = (1, 1),
+    shift: npt.NDArray[Any] | None = None,
 ) -> npt.NDArray[Any]:
     n, box, _ = images.shape
     out = Output(session, (n, len(kxy)), session.complex)
     run_kernel(
         session, "window_image", (len(kxy), n), group,
-        np.fft.rfft2(images) / box**2, kxy.astype(np.int32), factor, n, box, len(kxy), out,
+        np.fft.rfft2(images) / box**2, kxy.astype(np.int32), factor,
+        *([] if shift is None else [shift]), n, box, len(kxy), out, shifted=shift is not None,
     )  # fmt: skip
     return out.read()
 
@@ -42,9 +44,12 @@ def test_random_images(
     kxy = rng.permutation(pixel_list(size).kxy)
     angle = rng.uniform(-np.pi, np.pi, len(kxy))
     factor = rounded(any_session, rng.uniform(0.5, 2, len(kxy)) * np.exp(1j * angle))
-    result = windowed(any_session, images, kxy, factor, group)
     tolerance = tolerances.of_product(any_session.real)
+    result = windowed(any_session, images, kxy, factor, group)
     tolerances.assert_close(result, window_image(images, kxy, factor), tolerance)
+    shift = rounded(any_session, rng.uniform(-0.5, 0.5, (n, 2)) / box)
+    result = windowed(any_session, images, kxy, factor, group, shift)
+    tolerances.assert_close(result, window_image(images, kxy, factor, shift), tolerance)
 
 
 def test_point_at_the_centre_has_no_phase(any_session: DeviceSession) -> None:

@@ -21,6 +21,7 @@ from clrelion.orientations.sampling import (
     perturbation_matrix,
 )
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.particles.random_numbers import c_library_random
 
 C1 = PointGroup.from_name("C1")
 
@@ -226,35 +227,41 @@ def test_translations_and_children() -> None:
 
 
 def test_perturbation_walk() -> None:
-    rng = np.random.default_rng(7)
     values = [0.0]
-    for _ in range(3000):
-        values.append(advance_perturbation(values[-1], 0.4, rng))
+    for number in c_library_random(7, 3000).tolist():
+        values.append(advance_perturbation(values[-1], 0.4, number))
     walk = np.array(values)
     assert np.abs(walk).max() <= 0.4
     advance = np.diff(walk) % 0.8
-    assert advance.min() >= 0.2
-    assert advance.max() <= 0.4
+    assert advance.min() >= 0.2 - 1e-7  # float32
+    assert advance.max() <= 0.4 + 1e-7
     assert np.histogram(walk, 4, (-0.4, 0.4))[0].min() > 600
-    assert advance_perturbation(0.3, 0.0, rng) == 0.0
+    assert advance_perturbation(0.3, 0.0, 5) == 0.0
     for factor in (-0.1, 1.1):
         with pytest.raises(OptionsError, match="--perturb"):
-            advance_perturbation(0.0, factor, rng)
+            advance_perturbation(0.0, factor, 5)
 
 
-def test_perturbations_of_relion_follow_the_rule(shared: Path) -> None:
-    """E 4.5: each recorded value is 0.25 to 0.5 further than the one before, modulo 1."""
-    folder = shared / "data" / "trpv1_96" / "relion5"
+@pytest.mark.parametrize(
+    ("run", "n"), [("trpv1_96/relion5", 17), ("polii64/relion5", 13), ("betagal80/relion5", 11)]
+)
+def test_perturbations_are_relions(shared: Path, run: str, n: int) -> None:
+    """E 4.5 and 2.7: a seed gives the perturbations that RELION drew with it."""
     recorded = [
         float(
             starfile.read(path, always_dict=True)["sampling_general"]["rlnSamplingPerturbInstance"]
         )
-        for path in sorted(folder.glob("run_it*_sampling.star"))
+        for path in sorted((shared / "data" / run).glob("run_it*_sampling.star"))
     ]
-    advance = np.diff([0.0, *recorded]) % 1.0
-    assert len(advance) == 17
-    assert advance.min() >= 0.25
-    assert advance.max() <= 0.5
+    assert len(recorded) == n
+    value, drawn = 0.0, []
+    for seed in [1, *range(43, 42 + n)]:  # 42 + iteration; before the first: not seeded yet
+        value = advance_perturbation(value, 0.5, int(c_library_random(seed, 1)[0]))
+        drawn.append(value)
+    # six digits are written, five of a negative number
+    np.testing.assert_allclose(drawn, recorded, atol=5.1e-6)
+    positive = np.array(recorded) > 0
+    np.testing.assert_allclose(np.array(drawn)[positive], np.array(recorded)[positive], atol=5.1e-7)
 
 
 def test_perturbed_angles_of_the_specification() -> None:

@@ -15,7 +15,7 @@ from tools.parity.step_runs import STEP_RUNS, StepRun, repeat_run
 from tools.parity.workplace import FOLDER, make_sets, prepare_step_runs
 
 # In every run of the tests; the others need a minute or the simulated particles.
-QUICK = ("bg/base", "bg/c4", "bg/os0")
+QUICK = ("bg/base", "bg/c4", "bg/os0", "bg/base@2")
 RUNS = {run.label: run for run in STEP_RUNS}
 
 

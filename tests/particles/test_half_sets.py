@@ -11,7 +11,7 @@ import pytest
 from clrelion.errors import StarError
 from clrelion.io.particle_table import ParticleTable, read_particles
 from clrelion.particles.half_sets import assign_half_sets, processing_order
-from clrelion.particles.random_numbers import c_library_random
+from clrelion.particles.random_numbers import c_library_random, first_random_numbers
 
 
 @pytest.fixture
@@ -36,6 +36,9 @@ def test_random_numbers_are_the_c_librarys(seed: int) -> None:
     expected = [libc.rand() for _ in range(500)]
     assert c_library_random(seed, 500).tolist() == expected
     assert c_library_random(seed, 0).size == 0
+    seeds = np.arange(-3, 9) + seed
+    expected = [c_library_random(int(one), 1)[0] for one in seeds]
+    assert first_random_numbers(seeds).tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,13 @@ class Step:
         fill = (c * image).sum() / c.sum() if s.zero_mask else self.noise[i]
         masked = (1 - c) * image + c * fill
         transform = np.fft.rfft2(masked) / n**2
+        unmasked = np.fft.rfft2(other) / n**2
         kx, ky = frequencies(n)
+        if s.skip_align:
+            rest = origin / pixel - offset
+            offset = origin / pixel
+            ramp = np.exp(-2j * np.pi * (kx * rest[0] + ky * rest[1]) / n)
+            transform, unmasked = transform * ramp, unmasked * ramp
         shell = rnd(np.hypot(kx, ky))
         once = ~((kx == 0) & (ky < 0))
         power = np.bincount(shell[once], np.abs(transform[once]) ** 2)[: n // 2 + 1]
@@ -196,7 +202,7 @@ class Step:
         prior = np.array([table.origin_x_prior_angst[i], table.origin_y_prior_angst[i]])
         return Prepared(
             self.corrected(transform, g),
-            self.corrected(np.fft.rfft2(other) / n**2, g),
+            self.corrected(unmasked, g),
             self.ctf(i, g),
             power.astype(float),
             offset,
@@ -392,14 +398,17 @@ class Step:
 
     # ---------------------------------------------------------------- E 5.5, 5.6
 
-    def threshold(self, weights: NDArray[np.float64]) -> tuple[float, int]:
-        """Last weight added, walking down from the largest, and how many were walked."""
+    def threshold(self, weights: NDArray[np.float64], most: int) -> tuple[float, int]:
+        """Last weight added, walking down from the largest, at most ``most`` if that is positive.
+
+        And how many were walked.
+        """
         ordered = np.sort(weights[weights > 0])[::-1]
         running = np.cumsum(ordered)
         above = np.flatnonzero(running > self.s.adaptive_fraction * weights.sum())
         last = int(above[0]) if len(above) else len(ordered) - 1
-        if self.s.max_significants > 0:
-            last = min(last, self.s.max_significants - 1)
+        if most > 0:
+            last = min(last, most - 1)
         return float(ordered[last]), last + 1
 
     def particle(self, i: int) -> None:
@@ -429,7 +438,7 @@ class Step:
         if s.do_cross_correlation:
             chosen, walked = weight == 1.0, 1
         else:
-            limit, walked = self.threshold(weight.ravel())
+            limit, walked = self.threshold(weight.ravel(), s.max_significants)
             chosen = weight >= limit
         if single and not s.do_cross_correlation:
             chosen = np.ones_like(chosen)
@@ -451,7 +460,7 @@ class Step:
             kept = weights == 1.0
         else:
             weights = np.exp(logs - top)
-            limit, n_kept = self.threshold(weights)
+            limit, n_kept = self.threshold(weights, s.max_significants if single else 0)
             kept = weights >= limit
             if single:
                 walked = n_kept
@@ -461,8 +470,6 @@ class Step:
         likelihood = top if s.do_cross_correlation else log_sum - self.noise_constant(g, group)
         best = samples[int(np.argmax(logs))]
         offset = (p.offset + best.translation / pixel) * pixel
-        if s.skip_align:
-            offset = np.array([table.origin_x_angst[i], table.origin_y_angst[i]])
         found = self.result.particles
         found["rot_deg"][i], found["tilt_deg"][i], found["psi_deg"][i] = best.angles
         found["origin_x_angst"][i], found["origin_y_angst"][i] = offset

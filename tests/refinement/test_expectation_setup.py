@@ -17,6 +17,7 @@ from clrelion.expectation.accumulate import empty_sums
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.sharing import WorkSharing
+from clrelion.particles.random_numbers import c_library_random
 from clrelion.refinement import shared_expectation
 from clrelion.refinement.expectation_setup import (
     considered_classes,
@@ -96,13 +97,15 @@ def test_low_resolutions_left_out_of_the_comparison() -> None:
 
 def test_seeded_classes() -> None:
     state = run_state(3, seeding_iteration=2)
+    state.order = np.arange(state.table.n)[::-1]
     first = considered_classes(state, 1, 5)
     assert first is not None
     assert not first.any()
     seeded = considered_classes(state, 2, 5)
     assert seeded is not None
-    assert set(seeded.tolist()) <= {0, 1, 2}
-    np.testing.assert_array_equal(seeded, considered_classes(state, 2, 5))
+    # each place in the order has its seed
+    drawn = [c_library_random(5 + i, 1)[0] % 3 for i in range(state.table.n)]
+    assert seeded.tolist() == drawn[::-1]
     assert considered_classes(state, 3, 5) is None
     assert considered_classes(run_state(3), 1, 5) is None
 

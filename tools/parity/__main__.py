@@ -15,14 +15,8 @@ from typing import Any
 
 from clrelion.constants import VERSION
 from clrelion.device.choice import choose_device
-from tools.parity.oracle import (
-    ORACLE_CASES,
-    PROGRAM,
-    OracleCase,
-    as_json,
-    relion_version,
-    run_case,
-)
+from tools.parity.oracle import PROGRAM, as_json, relion_version, run_case
+from tools.parity.oracle_cases import ORACLE_CASES, OracleCase
 from tools.parity.page import write_page
 from tools.parity.set_measures import compare_devices, measure_set
 from tools.parity.step_agreement import compare_step
@@ -145,9 +139,9 @@ def _do_oracle(options: argparse.Namespace) -> None:
 
 def _do_oracle_case(case: OracleCase, options: argparse.Namespace, path: Path) -> None:
     started = time.monotonic()
-    steps = run_case(case, options.folder / "oracle", options.device)
+    result = run_case(case, options.folder / "oracle", options.device)
     content = {
-        **as_json(case, steps),
+        **as_json(case, result),
         "seconds": time.monotonic() - started,
         "device": choose_device(options.device).name,
     }

@@ -26,6 +26,8 @@ class Bounds:
         Relative L2 deviation.
     only
         Names of the figures that count; None for all.
+    apart_from
+        Names of the figures that do not count.
     """
 
     poses: float
@@ -35,6 +37,11 @@ class Bounds:
     pmax: float
     maps: float
     only: frozenset[str] | None = None
+    apart_from: frozenset[str] = frozenset()
+
+    def judges(self, name: str) -> bool:
+        """Whether a figure counts."""
+        return name not in self.apart_from and (self.only is None or name in self.only)
 
 
 # Double: specification E, Appendix F. Single: a log-likelihood of 1e3..1e4 carries an absolute
@@ -58,6 +65,7 @@ class Relaxation:
     pmax: float | None = None
     maps: float | None = None
     only: frozenset[str] | None = None
+    apart_from: frozenset[str] = frozenset()
 
     def relax(self, bounds: Bounds) -> Bounds:
         """Apply to the usual bounds; a relaxation that is stricter than they are has no effect."""
@@ -74,6 +82,7 @@ class Relaxation:
             pmax=wider(bounds.pmax, self.pmax),
             maps=wider(bounds.maps, self.maps),
             only=self.only,
+            apart_from=self.apart_from,
         )
 
 
@@ -92,9 +101,21 @@ LOST_DIRECTIONS = Relaxation(
     only=frozenset({"tau2", "accuracy", "fsc", "class sizes", "scale"}),
 )
 PRINTED_PERTURBATION = Relaxation(
-    "the grids are turned by what RELION drew, of which its files have six digits",
+    "the grid goes on from the perturbation that RELION's file has, of which five or six digits",
     particles=0.0,
     pmax=5e-4,
+)
+PRINTED_START = Relaxation(
+    "RELION's files, from which it starts, have six digits: of one particle of the 140 Pmax is off "
+    "by 1.1e-5",
+    particles=0.99,
+    pmax=1.2e-5,
+)
+PRINTED_START_OF_HALVES = replace(
+    PRINTED_START,
+    reason=f"{PRINTED_START.reason}; tau2 is proportional to FSC/(1 - FSC) and is off by as much "
+    "as a small FSC",
+    tau2=7e-5,
 )
 ON_THE_CUT = Relaxation(
     "the box's edge lies exactly on the cut-off sphere, where RELION's last bit decides "

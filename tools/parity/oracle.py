@@ -21,8 +21,8 @@ from clrelion.io.star import read_star
 from clrelion.io.star_writer import write_star
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.run import run_refinement
-from tools.parity.metrics import relative_deviation
-from tools.parity.oracle_cases import NOISE_INSIDE, OracleCase
+from tools.parity.metrics import absolute_deviation, relative_deviation
+from tools.parity.oracle_cases import FSC_BELOW, NOISE_INSIDE, OracleCase
 from tools.parity.oracle_inputs import make_inputs, make_set
 from tools.parity.step_agreement import StepAgreement, compare_step
 from tools.parity.workplace import working_in
@@ -152,11 +152,9 @@ def as_json(case: OracleCase, result: OracleResult) -> dict[str, object]:
 
 def _differing_left_out(case: OracleCase, step: StepAgreement) -> dict[str, float]:
     """Figures that are not judged and would not pass."""
-    only = case.bounds.only
-    if only is None:
-        return {}
+    bounds = case.bounds
     figures = step.figures().items()
-    return {k: v for k, v in figures if k not in only and v > case.bounds.numbers}
+    return {k: v for k, v in figures if not bounds.judges(k) and v > bounds.numbers}
 
 
 def _last_of_each(arguments: list[str]) -> list[str]:
@@ -196,6 +194,12 @@ def _compare(
         n = case.noise_shells
         inside = relative_deviation(own.sigma2_noise[:, :n], other.sigma2_noise[:, :n])
         step.model[NOISE_INSIDE] = inside
+    if case.fsc_shells is not None:
+        own, other = (
+            read_model(model_file(str(r), iteration, 1)) for r in (found_root, wanted_root)
+        )
+        n = case.fsc_shells
+        step.model[FSC_BELOW] = absolute_deviation(own.fsc_halves[:, :n], other.fsc_halves[:, :n])
     return step
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tools.parity.bounds import BOUNDS, Bounds, Relaxation
 
 NOISE_INSIDE = "sigma2_noise below the Nyquist shell of the smallest box"
+FSC_BELOW = "fsc below the shells of random phases"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class OracleCase:
         What the two versions do not share; None: nothing.
     noise_shells
         If given, sigma2_noise is judged in the shells below this one alone.
+    fsc_shells
+        The same for the FSC.
     option
         The option that the case is about, beside `refinement`. Without it clrelion must not agree.
     relions_option
@@ -47,6 +50,7 @@ class OracleCase:
     iterations: tuple[int, ...] = (1, 2, 3)
     relaxation: Relaxation | None = None
     noise_shells: int | None = None
+    fsc_shells: int | None = None
     option: str = ""
     relions_option: str | None = None
     dropped: tuple[str, ...] = ()
@@ -93,6 +97,23 @@ _TWO_EXTENTS = Relaxation(
     only=frozenset({"pmax", "log-likelihood"}),
 )
 
+_KEPT_POSES = Relaxation(
+    "RELION writes the number of the class in the place of the distribution of directions, which "
+    "kept poses do not have",
+    apart_from=frozenset({"directions"}),
+)
+
+_COPIED_DIRECTIONS = Relaxation(
+    "the distribution of directions of iteration 1 is that of one class, copied to all; clrelion "
+    "divides it by their number",
+    apart_from=frozenset({"directions"}),
+)
+_RANDOM_PHASES = Relaxation(
+    "where phases are randomised the correction is chance; judged are the maps before it, and the "
+    "FSC within the mask in the shells below",
+    apart_from=frozenset({"fsc", "run_it001_half1_class001.mrc", "run_it001_half2_class001.mrc"}),
+)
+
 _SETS = (
     *(OracleCase(g, "", _HIGH_SYMMETRY, g) for g in ("T", "O", "I1", "I2", "I3", "I4")),
     OracleCase(
@@ -117,6 +138,12 @@ _SETS = (
     ),
 )
 
+_SEEDED = OracleCase(
+    "K3 from one map",
+    "--molecule seed:1,kda:100 --molecule seed:2,kda:100 --molecule seed:3,kda:100 --n 90",
+    f"--ref ref01.mrc --K 3 {_ASYMMETRIC}",
+    relaxation=_COPIED_DIRECTIONS,
+)
 _POSED = f"{_PLAIN} --i posed.star"
 
 
@@ -126,6 +153,7 @@ def _option(
     name: str | None = None,
     relions_option: str | None = None,
     absent: tuple[str, ...] = (),
+    relaxation: Relaxation | None = None,
 ) -> OracleCase:
     return OracleCase(
         name or option,
@@ -134,6 +162,7 @@ def _option(
         option=option,
         relions_option=relions_option,
         absent=absent,
+        relaxation=relaxation,
     )
 
 
@@ -161,6 +190,7 @@ _OPTIONS = (
     _option("--solvent_mask mask.mrc"),
     _option("--solvent_mask2 inner.mrc", f"{_PLAIN} --solvent_mask mask.mrc"),
     _option("--maskedge 2"),
+    _option("--perturb 0.5"),
     _option("--tau tau.star"),
     _option("--strict_highres_exp 25"),
     _option("--strict_lowres_exp 60"),
@@ -171,13 +201,21 @@ _OPTIONS = (
     _option("--oversampling 2"),
     _option("--psi_step 20"),
     _option("--limit_tilt -40"),
+    _option("--sigma noise.star", absent=("--firstiter_cc",)),
     _option("--offset 3", absent=("--firstiter_cc",)),
     _option("--coarse_size 6"),
     _option("--incr_size 2"),
     _option("--fix_sigma_noise"),
     _option("--fix_sigma_offset", f"{_PLAIN} --offset 8"),
-    _option("--skip_align", _POSED),
-    _option("--skip_rotate", _POSED),
+    _option("--skip_align", _POSED, relaxation=_KEPT_POSES),
+    _option("--skip_rotate", _POSED, relaxation=_KEPT_POSES),
+    OracleCase(
+        "--skip_align, K = 3",
+        "--molecule seed:1,kda:100 --molecule seed:2,kda:100 --molecule seed:3,kda:100 --n 90",
+        f"--ref refs.star {_ASYMMETRIC} --i posed.star",
+        option="--skip_align",
+        relaxation=_KEPT_POSES,
+    ),
     _option("--sigma_ang 11", _POSED),
     _option("--sigma_rot 11", _POSED),
     _option("--sigma_tilt 11", _POSED),
@@ -189,13 +227,37 @@ _OPTIONS = (
     ),
 )
 
+_HALVES = "--auto_refine --split_random_halves --low_resol_join_halves 40 --sigma noise.star"
+
+_AUTO_REFINE = (
+    OracleCase(
+        "auto-refine",
+        f"{_VOLTAGES} --n 120 --particles_per_micrograph 60",
+        f"{_PLAIN} {_HALVES} --auto_iter_max 4",
+        iterations=(1, 2, 3, 4),
+        n_ranks=3,
+        absent=("--scale",),
+    ),
+    OracleCase(
+        "--solvent_correct_fsc",
+        f"{_VOLTAGES} --n 120 --particles_per_micrograph 60",
+        f"{_PLAIN} {_HALVES} --solvent_mask mask.mrc --auto_iter_max 1",
+        iterations=(1,),
+        n_ranks=3,
+        absent=("--scale",),
+        option="--solvent_correct_fsc",
+        relaxation=_RANDOM_PHASES,
+        fsc_shells=7,
+    ),
+)
+
 _FORMATS = (
     OracleCase("legacy STAR file", _MOLECULE, f"{_PLAIN} --i legacy.star"),
     OracleCase("8-bit stack", _VOLTAGES, f"{_PLAIN} --i int8.star --dont_check_norm"),
     OracleCase("16-bit stack", _VOLTAGES, f"{_PLAIN} --i int16.star --dont_check_norm"),
 )
 
-ORACLE_CASES = (*_SETS, *_OPTIONS, *_FORMATS)
+ORACLE_CASES = (*_SETS, _SEEDED, *_OPTIONS, *_AUTO_REFINE, *_FORMATS)
 
 DIFFERENCES = (
     "3.1.3 has one noise spectrum a micrograph, 5.0.1 one an optics group: each optics group has "

@@ -113,20 +113,32 @@ def _write_tau2(path: Path) -> None:
     write_star(path, [StarBlock("", True, columns)])
 
 
+def _write_noise(path: Path) -> None:
+    """Write a flat noise power, of about the size of these images'."""
+    n_shells = read_map(path.parent / "ref01.mrc").data.shape[0] // 2 + 1
+    columns = {
+        "rlnSpectralIndex": [str(i) for i in range(n_shells)],
+        "rlnSigma2Noise": ["3.0e-04"] * n_shells,
+    }
+    write_star(path, [StarBlock("", True, columns)])
+
+
 def _write_other_reference(path: Path) -> None:
     """Write the reference with larger voxels in a larger box."""
     reference = read_map(path.parent / "ref01.mrc")
     n = reference.data.shape[0]
     coarser = rescale_map(reference.data.astype(np.float64), n - 8)
     size = reference.pixel_size_angst * n / (n - 8)
-    write_map(path, window_map(coarser, n + 4), size)
+    write_map(path, window_map(coarser, n + 8), size)
 
 
 def _rescale_with_relion(path: Path) -> None:
     """Bring the other reference to the size of the images, which version 3.1.3 does not do."""
     wanted = read_map(path.parent / "ref01.mrc")
-    size = ["--rescale_angpix", f"{wanted.pixel_size_angst:.6f}", "--new_box", str(len(wanted.data))]
-    command = ["relion_image_handler", "--i", "other.mrc", "--o", path.name, *size]
+    command = [
+        "relion_image_handler", "--i", "other.mrc", "--o", path.name,
+        "--rescale_angpix", f"{wanted.pixel_size_angst:.6f}", "--new_box", str(len(wanted.data)),
+    ]  # fmt: skip
     subprocess.run(command, cwd=path.parent, check=True, capture_output=True, text=True)
 
 
@@ -169,7 +181,7 @@ def _write_legacy(path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_as_integers(path: Path, kind: type[np.integer[np.typing.NBitBase]]) -> None:
+def _write_as_integers(path: Path, kind: type[np.int8] | type[np.int16]) -> None:
     """Write particles whose stack holds integers of the type, scaled to its range."""
     folder = path.parent
     images = mrcfile.read(folder / "particles.mrcs")
@@ -191,6 +203,7 @@ _WRITERS: dict[str, Callable[[Path], None]] = {
     "mask.mrc": lambda path: _write_mask(path, 13.0, 4.0),
     "inner.mrc": lambda path: _write_mask(path, 4.0, 2.0),
     "tau.star": _write_tau2,
+    "noise.star": _write_noise,
     "other.mrc": _write_other_reference,
     "rescaled.mrc": _rescale_with_relion,
     "posed.star": _write_posed,

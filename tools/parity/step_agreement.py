@@ -32,6 +32,7 @@ from tools.parity.metrics import (
 _SAME_POSE_DEG = 0.01
 _SAME_SHIFT_ANGST = 0.01
 _SAME_PMAX = 1e-5
+_PRINTED_PERTURBATION = 6e-6  # five digits of a negative one, from which the next is advanced
 _LARGEST_UNSHUFFLED = 100
 _MOST_CLASSES = 3
 _IDENTITY = np.eye(3)[None]
@@ -90,7 +91,7 @@ class StepAgreement:
         if not self.settings_equal:
             found.append("sizes, resolution or sampling differ")
         for name, value in self.figures().items():
-            if bounds.only is not None and name not in bounds.only:
+            if not bounds.judges(name):
                 continue
             limit = {"pmax": bounds.pmax, "tau2": bounds.tau2}.get(name, bounds.numbers)
             if name in self.maps:
@@ -170,6 +171,8 @@ def _same_sampling(found_root: str, wanted_root: str, iteration: int | None) -> 
     same_directions = (
         a.rot_deg is None
         or b.rot_deg is None
+        # of kept orientations RELION writes the last particle's direction
+        or b.rot_deg.shape == (1,)
         or (a.rot_deg.shape == b.rot_deg.shape and bool(np.allclose(a.rot_deg, b.rot_deg)))
     )
     names = (
@@ -178,9 +181,10 @@ def _same_sampling(found_root: str, wanted_root: str, iteration: int | None) -> 
         "psi_step_deg",
         "offset_range_angst",
         "offset_step_angst",
-        "perturbation",
     )
-    return same_directions and all(getattr(a, name) == getattr(b, name) for name in names)
+    same_settings = all(getattr(a, name) == getattr(b, name) for name in names)
+    same_perturbation = abs(a.perturbation - b.perturbation) < _PRINTED_PERTURBATION
+    return same_directions and same_settings and same_perturbation
 
 
 def _compare_models(result: StepAgreement, found_root: str, wanted_root: str) -> None:
@@ -236,5 +240,8 @@ def _compare_maps(result: StepAgreement, found_root: str, wanted_root: str) -> N
 
     for found, wanted in zip(names(found_root), names(wanted_root), strict=True):
         if Path(wanted).is_file():
-            name = Path(wanted).name
-            result.maps[name] = map_deviation(read_map(found).data, read_map(wanted).data)
+            result.maps[Path(wanted).name] = (
+                map_deviation(read_map(found).data, read_map(wanted).data)
+                if Path(found).is_file()
+                else float("inf")
+            )

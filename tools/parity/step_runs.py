@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from unittest import mock
 
 from clrelion.cli.parser import parse_refine
-from clrelion.io.run_files import read_sampling, sampling_file
-from clrelion.io.star import read_comments
+from clrelion.io.run_files import read_optimiser
+from clrelion.io.star import read_comments, read_star
 from clrelion.refinement.run import RunSummary, run_refinement
 from tools.parity.bounds import (
     BOUNDS,
@@ -19,6 +18,8 @@ from tools.parity.bounds import (
     NOISE_FILL,
     ON_THE_CUT,
     PRINTED_PERTURBATION,
+    PRINTED_START,
+    PRINTED_START_OF_HALVES,
     SMALL_FSC,
     Bounds,
     Relaxation,
@@ -70,7 +71,7 @@ class StepRun:
         return STEPS / self.name
 
 
-STEP_RUNS = (
+WHOLE_STEP_RUNS = (
     StepRun("bg/base", (1, 2, 3)),
     StepRun("bg/os0", (1, 2)),
     StepRun("bg/os2", (1, 2)),
@@ -78,16 +79,32 @@ STEP_RUNS = (
     StepRun("bg/nomask", (1,), relaxation=NOISE_FILL),
     StepRun("bg/loc", (1,), relaxation=LOST_DIRECTIONS),
     StepRun("pol/base", (1, 2, 3)),
-    StepRun("pol/base", (2,), starts_from=1),
-    StepRun("pol/base", (3,), starts_from=2),
     StepRun("pol/nocc", (1, 2)),
-    StepRun("pol/pert", (1, 2, 3), relaxation=PRINTED_PERTURBATION),
+    StepRun("pol/pert", (1, 2, 3)),
     StepRun("pol/full", (1, 2), relaxation=ON_THE_CUT),
     StepRun("pol/K2", (1, 2, 3)),
     StepRun("pol/auto", (1, 2, 3, 4), relaxation=SMALL_FSC),
     # a step alone too: it continues from RELION's own files of pol/auto, iteration 4
     StepRun("pol/fin", (None,), relaxation=ON_THE_CUT),
 )
+
+
+_RELAXED_ALONE = {
+    "pol/pert": PRINTED_PERTURBATION,
+    "pol/K2": PRINTED_START,
+    "pol/auto": PRINTED_START_OF_HALVES,
+}
+
+
+def _alone(run: StepRun) -> Iterator[StepRun]:
+    """Each iteration of a run but the first, alone; that one starts from the input anyway."""
+    for start, iteration in itertools.pairwise(run.iterations):
+        assert start is not None
+        relaxation = _RELAXED_ALONE.get(run.name, run.relaxation)
+        yield replace(run, iterations=(iteration,), starts_from=start, relaxation=relaxation)
+
+
+STEP_RUNS = (*WHOLE_STEP_RUNS, *(alone for run in WHOLE_STEP_RUNS for alone in _alone(run)))
 
 
 def arguments_of(run: StepRun, output_root: Path, precision: str, device: str) -> list[str]:
@@ -107,9 +124,9 @@ def arguments_of(run: StepRun, output_root: Path, precision: str, device: str) -
         arguments = shlex.split(read_comments(optimiser)[1].lstrip("# "))
         arguments[arguments.index("--o") + 1] = str(output_root)
     else:
-        start = f"r19/run_it{run.starts_from:03d}_optimiser.star"
-        arguments = ["--continue", start, "--iter", str(run.iterations[-1]), "--o"]
-        arguments.append(str(output_root))
+        start = f"{start_folder(run)}/run_it{run.starts_from:03d}_optimiser.star"
+        last = "--auto_iter_max" if run.name == "pol/auto" else "--iter"
+        arguments = ["--continue", start, last, str(run.iterations[-1]), "--o", str(output_root)]
     return [*arguments, "--precision", precision, "--device", device]
 
 
@@ -136,26 +153,39 @@ def repeat_run(
     """
     root = output_root.resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
+    if run.starts_from is not None:
+        _give_maps(run, place.resolve(), device)
     arguments = arguments_of(run, root, precision, device)
     command = parse_refine(arguments, "clrelion_refine")
-    with working_in(place), _recorded_perturbations(run):
+    with working_in(place):
         return run_refinement(command.options, shlex.join(["clrelion_refine", *arguments]))
 
 
-@contextmanager
-def _recorded_perturbations(run: StepRun) -> Iterator[None]:
-    """Turn the grids by what RELION drew (0 in most runs), so that chance is out of the way."""
-    root = str(run.recorded / "run")
-    is_last_alone = run.iterations == (None,)
-    numbers = run.iterations if is_last_alone else _executed(run)
-    drawn = [read_sampling(sampling_file(root, i)).perturbation for i in numbers]
-    with mock.patch("clrelion.refinement.iteration.advance_perturbation", side_effect=drawn):
-        yield
+def start_folder(run: StepRun) -> str:
+    """Folder of a run's output when it was recorded; its files name it."""
+    optimiser = sorted(run.recorded.glob("run_it*_optimiser.star"))[0]
+    return str(Path(read_optimiser(optimiser).output_root).parent)
 
 
-def _executed(run: StepRun) -> list[int]:
-    """Iterations that the run goes through, compared or not."""
-    recorded = [int(p.name[6:9]) for p in run.recorded.glob("run_it*_sampling.star")]
-    first = run.starts_from or 0
-    last = run.iterations[-1] if run.starts_from is not None else max(recorded)
-    return [i for i in sorted(recorded) if first < i <= (last or 0)]
+def _give_maps(run: StepRun, place: Path, device: str) -> None:
+    """Give maps of the iteration a run starts from that were not recorded: clrelion's own.
+
+    They are those of the whole run in double precision, whose last maps are RELION's to 1e-6.
+    """
+    assert run.starts_from is not None
+    folder = place / start_folder(run)
+    model = f"run_it{run.starts_from:03d}"
+    names = [
+        Path(name).name
+        for path in sorted(folder.glob(f"{model}*_model.star"))
+        for name in read_star(path)["model_classes"].strings("rlnReferenceImage")
+    ]
+    missing = [name for name in names if not (folder / name).exists()]
+    if not missing:
+        return
+    whole = next(one for one in WHOLE_STEP_RUNS if one.name == run.name)
+    made = place / "made" / run.name
+    if not (made / missing[0]).is_file():
+        repeat_run(whole, place, made / "run", "double", device)
+    for name in missing:
+        (folder / name).symlink_to(made / name)

@@ -61,7 +61,7 @@ def prepare_step_runs(place: Path, particle_set: str, sets: Path | None) -> Path
     -------
     pathlib.Path
         The folder: particles, references, and RELION's own output under the names its commands
-        used (``r19``: the run ``base``; ``auto``).
+        used (``r19``: the run ``base``; ``os0``, ``auto``, ...).
     """
     recorded = SHARED / "data" / "steps" / particle_set
     source = EXAMPLE if sets is None else sets / "polii64"
@@ -72,12 +72,11 @@ def prepare_step_runs(place: Path, particle_set: str, sets: Path | None) -> Path
     references = sorted(source.glob("ref*.mrc"))
     for path in (stack, *references, *(p for p in recorded.iterdir() if p.is_file())):
         _link(place / path.name, path)
-    for name, run in (("r19", "base"), ("auto", "auto")):
-        if not (recorded / run).is_dir():
-            continue
-        (place / name).mkdir(exist_ok=True)
-        for path in (stack, *(recorded / run).iterdir()):
-            _link(place / name / path.name, path)
+    for run in sorted(path for path in recorded.iterdir() if path.is_dir()):
+        folder = place / {"base": "r19"}.get(run.name, run.name)
+        folder.mkdir(exist_ok=True)
+        for path in (stack, *run.iterdir()):
+            _link(folder / path.name, path)
     if (place / "auto").is_dir():
         _give_noise_of_half_1(place / "auto", iteration=4)
     return place
