@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clrelion.bench.workloads import WORKLOADS, Workload
 from clrelion.cli.bench import bench
-from tools.parity.whole_sets import PARTICLE_SETS
+from tools.parity.whole_sets import PARTICLE_SETS, RELIONS_SEED
 from tools.parity.workplace import REPOSITORY, SHARED
 
 
@@ -22,7 +22,7 @@ def add_sets() -> None:
         if found.name == "betagal80":
             places.append(REPOSITORY / "examples" / "betagal")
         WORKLOADS[found.name] = Workload(
-            found.name, found.name, " ".join(found.arguments), None, tuple(places)
+            found.name, found.name, " ".join(found.arguments(RELIONS_SEED)), None, tuple(places)
         )
 
 

@@ -142,7 +142,7 @@ def a_result() -> dict[str, Any]:
         "n_particles": 2000,
         "run": {
             "seconds": 100.0, "device": "a processor", "device_kind": "cpu", "driver": "1",
-            "n_cpus": 2, "precision": "single", "arguments": "--ctf",
+            "n_cpus": 2, "precision": "single", "seed": 42, "arguments": "--ctf",
         },
         "iterations": {"clrelion": course, "RELION": course},
         "spectra": {
@@ -184,3 +184,20 @@ def test_page_is_written_from_results_alone(tmp_path: Path, shared: Path) -> Non
     (tmp_path / "set_polii64_cpu.json").write_text(json.dumps(result))
     assert not write_page(tmp_path, page)
     assert "**missed**" in page.read_text()
+
+
+def test_other_seeds_are_shown_and_not_judged(tmp_path: Path, shared: Path) -> None:
+    result = a_result()
+    (tmp_path / "set_polii64_cpu.json").write_text(json.dumps(result))
+    result["label"], result["run"]["seed"] = "cpu-seed1", 1
+    result["maps"]["with truth"] = [{"mean": 0.5, "near Nyquist": 0.1, "curve": [1.0] * 33}]
+    (tmp_path / "set_polii64_cpu-seed1.json").write_text(json.dumps(result))
+    pair = {"set": "polii64", "labels": ["cpu", "cpu-seed1"], "resolution": 8.4,
+            "least FSC to resolution": 0.876}  # fmt: skip
+    (tmp_path / "runs_polii64_cpu.json").write_text(json.dumps({"pairs": [pair]}))
+    page = tmp_path / "parity.md"
+    assert write_page(tmp_path, page)
+    text = page.read_text()
+    assert "| cpu-seed1 | 8.40 | 0.5000 |" in text
+    assert text.count("0.876") == 1
+    assert text.count("## polii64, run") == 1

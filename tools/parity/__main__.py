@@ -18,10 +18,10 @@ from clrelion.device.choice import choose_device
 from tools.parity.oracle import PROGRAM, as_json, relion_version, run_case
 from tools.parity.oracle_cases import ORACLE_CASES, OracleCase
 from tools.parity.page import write_page
-from tools.parity.set_measures import compare_devices, measure_set
+from tools.parity.set_measures import compare_runs, measure_set
 from tools.parity.step_agreement import compare_step
 from tools.parity.step_runs import STEP_RUNS, StepRun, repeat_run
-from tools.parity.whole_sets import PARTICLE_SETS, record_file, run_set
+from tools.parity.whole_sets import PARTICLE_SETS, RELIONS_SEED, record_file, run_set, series
 from tools.parity.workplace import FOLDER, REPOSITORY, make_sets, prepare_step_runs
 
 
@@ -54,6 +54,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--oracle", default="all", help="cases beside an installed RELION: all, none, or names"
     )
+    parser.add_argument(
+        "--seeds",
+        type=lambda text: [int(word) for word in text.split(",")],
+        default=[RELIONS_SEED, 1, 2, 3],
+        help="--random_seed of the sets' runs; that of RELION's is judged, the others show the "
+        "spread (default: 42,1,2,3)",
+    )
     parser.add_argument("--device", default="cpu", help="as clrelion's --device")
     parser.add_argument("--precision", default="single", choices=("single", "double"))
     parser.add_argument("--label", help="name of this series of runs (default: the device)")
@@ -81,21 +88,23 @@ def _chosen(text: str, known: list[str], option: str) -> list[str]:
 def _do_sets(options: argparse.Namespace, names: list[str]) -> None:
     folder: Path = options.folder
     label: str = options.label or options.device.replace(":", "-").replace("/", "-")
-    for name in names:
-        particle_set = PARTICLE_SETS[name]
+    for name, seed in itertools.product(names, options.seeds):
+        particle_set, run = PARTICLE_SETS[name], series(label, seed)
         if not options.only_measure:
-            print(f"{name}: refinement on {options.device}", flush=True)
-            run_set(particle_set, folder, label, options.device, options.precision, options.again)
-        if not record_file(folder, label, name).is_file():
-            print(f"{name}: there is no finished run {label}", file=sys.stderr)
+            print(f"{name}: refinement on {options.device}, seed {seed}", flush=True)
+            run_set(
+                particle_set, folder, run, seed, options.device, options.precision, options.again
+            )
+        if not record_file(folder, run, name).is_file():
+            print(f"{name}: there is no finished run {run}", file=sys.stderr)
             continue
-        result = measure_set(particle_set, folder, label)
-        _save(folder / "results" / f"set_{name}_{label}.json", result)
+        _save(folder / "results" / f"set_{name}_{run}.json", measure_set(particle_set, folder, run))
+    for name in names:
         labels = sorted(p.parent.parent.name for p in folder.glob(f"runs/*/{name}/finished.json"))
         pairs = [
-            compare_devices(particle_set, folder, *p) for p in itertools.combinations(labels, 2)
+            compare_runs(PARTICLE_SETS[name], folder, *p) for p in itertools.combinations(labels, 2)
         ]
-        _save(folder / "results" / f"devices_{name}.json", {"pairs": pairs})
+        _save(folder / "results" / f"runs_{name}_{label}.json", {"pairs": pairs})
 
 
 def _do_step_run(run: StepRun, folder: Path, precision: str, device: str, again: bool) -> None:

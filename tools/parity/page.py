@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tools.parity.acceptance import Verdict, verdicts
 from tools.parity.bounds import BOUNDS
 from tools.parity.oracle_cases import DIFFERENCES, ORACLE_CASES
+from tools.parity.seeds import seed_section
 from tools.parity.step_runs import STEP_RUNS
-from tools.parity.whole_sets import PARTICLE_SETS
+from tools.parity.tables import table
+from tools.parity.whole_sets import PARTICLE_SETS, RELIONS_SEED
 from tools.parity.workplace import SHARED
 
 _HEAD = """\
@@ -67,16 +68,19 @@ def write_page(results: Path, page: Path) -> bool:
     oracle = [
         result for case in ORACLE_CASES for result in _read(results, f"{case.results_name}.json")
     ]
-    devices = [p for name in PARTICLE_SETS for r in _read(results, f"devices_{name}.json")
-               for p in r["pairs"]]  # fmt: skip
+    pairs = [p for name in PARTICLE_SETS for r in _read(results, f"runs_{name}_*.json")
+             for p in r["pairs"]]  # fmt: skip
+    all_seeds = sets
+    sets = [result for result in sets if result["run"]["seed"] == RELIONS_SEED]
     judged = [(result, verdicts(result)) for result in sets]
-    lines = [_HEAD, *_acceptance(judged), *_step_section(steps), *_oracle_section(oracle)]
+    lines = [_HEAD, *_acceptance(judged), *seed_section(all_seeds, pairs)]
+    lines += [*_step_section(steps), *_oracle_section(oracle)]
     for result in sets:
         lines += _set_section(result)
-    lines += _device_section(devices)
+    lines += _device_section(pairs)
     if sets:
         lines.append(_HOW.format(radius=sets[0]["maps"]["radius"]))
-    lines += _origin([*sets, *steps, *oracle])
+    lines += _origin([*all_seeds, *steps, *oracle])
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     missed = [v for _, found in judged for v in found if not v.passes]
     return not missed and not any(_shortcomings(step) for step in [*steps, *oracle])
@@ -84,12 +88,6 @@ def write_page(results: Path, page: Path) -> bool:
 
 def _read(results: Path, pattern: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text("utf-8")) for path in sorted(results.glob(pattern))]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return [*lines, ""]
 
 
 def _number(value: float) -> str:
@@ -111,7 +109,7 @@ def _acceptance(judged: list[tuple[dict[str, Any], list[Verdict]]]) -> list[str]
         for verdict in found
     ]
     head = ("set", "run", "issue", "asked for", "found", "bound", "")
-    return ["## What was asked for", "", *_table(head, rows)]
+    return ["## What was asked for", "", *table(head, rows)]
 
 
 def _shortcomings(step: dict[str, Any]) -> list[str]:
@@ -170,7 +168,7 @@ def _step_table(steps: list[dict[str, Any]], with_options: bool = False) -> list
     names = [name or kind for kind, name in _STEP_COLUMNS]
     if with_options:
         names.append("without")
-    return _table(("run", "precision", "iterations", "poses equal", *names, "s", ""), rows)
+    return table(("run", "precision", "iterations", "poses equal", *names, "s", ""), rows)
 
 
 def _without(case: dict[str, Any]) -> str:
@@ -249,8 +247,8 @@ def _set_section(result: dict[str, Any]) -> list[str]:
     n = max(len(own), len(relion))
     rows = [(i, *_course_cells(own, i), *_course_cells(relion, i)) for i in range(n)]
     columns = ("resolution, Å", "size, px", "HEALPix order", "offset range, step, Å")
-    lines += _table(("iteration", *columns, *(f"RELION's {c}" for c in columns)), rows)
-    lines += _table(("", "clrelion", "RELION"), _figure_rows(result))
+    lines += table(("iteration", *columns, *(f"RELION's {c}" for c in columns)), rows)
+    lines += table(("", "clrelion", "RELION"), _figure_rows(result))
     return [*lines, *_spread(result["set"])]
 
 
@@ -328,7 +326,10 @@ def _spread(name: str) -> list[str]:
 
 
 def _device_section(pairs: list[dict[str, Any]]) -> list[str]:
-    if not pairs:
+    same_seed = [
+        pair for pair in pairs if len({name.partition("-seed")[2] for name in pair["labels"]}) == 1
+    ]
+    if not same_seed:
         return []
     rows = [
         (
@@ -337,10 +338,10 @@ def _device_section(pairs: list[dict[str, Any]]) -> list[str]:
             f"{pair['resolution']:.2f}",
             f"{pair['least FSC to resolution']:.4f}",
         )
-        for pair in pairs
+        for pair in same_seed
     ]
     head = ("set", "runs", "resolution, Å", "least FSC up to it")
-    return ["## Runs against each other", "", *_table(head, rows)]
+    return ["## Runs against each other", "", *table(head, rows)]
 
 
 def _origin(results: list[dict[str, Any]]) -> list[str]:
@@ -348,4 +349,4 @@ def _origin(results: list[dict[str, Any]]) -> list[str]:
         (o["version"], o["commit"], o["date"], o["python"]) for r in results for o in [r["origin"]]
     }
     head = ("clrelion", "commit", "measured on", "Python")
-    return ["## Where the figures come from", "", *_table(head, sorted(found))]
+    return ["## Where the figures come from", "", *table(head, sorted(found))]

@@ -108,10 +108,10 @@ def measure_set(particle_set: ParticleSet, folder: Path, label: str) -> dict[str
     return result
 
 
-def compare_devices(
+def compare_runs(
     particle_set: ParticleSet, folder: Path, first: str, second: str
 ) -> dict[str, Any]:
-    """Compare the last maps of two series of runs (another device, another precision).
+    """Compare the last maps of two series of runs (another device, another seed).
 
     Returns
     -------

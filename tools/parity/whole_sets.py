@@ -16,9 +16,11 @@ from tools.parity.workplace import REPOSITORY, SHARED
 
 _COMMON = (
     "--ctf --flatten_solvent --zero_mask --oversampling 1 --healpix_order 2 --offset_range 5 "
-    "--offset_step 2 --norm --scale --pad 2 --firstiter_cc --random_seed 42 "
+    "--offset_step 2 --norm --scale --pad 2 --firstiter_cc "
     "--dont_combine_weights_via_disc --pool 30"
 )
+RELIONS_SEED = 42
+"""Of the recorded runs. With it clrelion draws the same half-sets and the same grids."""
 _AUTO = (
     "--auto_refine --split_random_halves --auto_local_healpix_order 4 --low_resol_join_halves 40"
 )
@@ -48,11 +50,10 @@ class ParticleSet:
     n_classes: int = 1
     last_iteration: int | None = None
 
-    @property
-    def arguments(self) -> list[str]:
+    def arguments(self, seed: int) -> list[str]:
         """The command without ``--o``; run it in the set's folder."""
-        particles = "--i particles.star"
-        return f"{particles} {self.own_arguments} --sym {self.symmetry} {_COMMON}".split()
+        own = f"--i particles.star {self.own_arguments} --sym {self.symmetry}"
+        return f"{own} {_COMMON} --random_seed {seed}".split()
 
     @property
     def relion_root(self) -> str:
@@ -93,8 +94,19 @@ def record_file(folder: Path, label: str, name: str) -> Path:
     return output_root(folder, label, name).with_name("finished.json")
 
 
+def series(label: str, seed: int) -> str:
+    """Name of the series of runs with a seed."""
+    return label if seed == RELIONS_SEED else f"{label}-seed{seed}"
+
+
 def run_set(
-    particle_set: ParticleSet, folder: Path, label: str, device: str, precision: str, again: bool
+    particle_set: ParticleSet,
+    folder: Path,
+    label: str,
+    seed: int,
+    device: str,
+    precision: str,
+    again: bool,
 ) -> None:
     """Refine a set, unless that has been done.
 
@@ -105,7 +117,9 @@ def run_set(
     folder
         Parity folder; the sets are in its ``sets``.
     label
-        Name of this series of runs.
+        Name of this series of runs (``series``).
+    seed
+        ``--random_seed``.
     device, precision
         Of clrelion.
     again
@@ -123,7 +137,7 @@ def run_set(
     root.parent.mkdir(parents=True, exist_ok=True)
     record.unlink(missing_ok=True)
     chosen = choose_device(device)
-    arguments = [*particle_set.arguments, "--precision", precision, "--device", device]
+    arguments = [*particle_set.arguments(seed), "--precision", precision, "--device", device]
     command = [sys.executable, "-m", "clrelion", "refine", "--o", str(root), *arguments]
     log = root.with_name("log")
     path = os.pathsep.join(p for p in (str(REPOSITORY), os.environ.get("PYTHONPATH")) if p)
@@ -146,6 +160,7 @@ def run_set(
         "driver": chosen.driver,
         "n_cpus": os.cpu_count(),
         "precision": precision,
+        "seed": seed,
         "version": VERSION,
         "arguments": " ".join(arguments),
         "finished": time.strftime("%Y-%m-%d"),
