@@ -38,7 +38,7 @@ _SCALAR_DTYPES: dict[str, np.dtype[Any]] = {
         "unsigned long": np.uint64,
     }.items()
 }
-_GROUP = 64
+_GROUP, _SMALL_GROUP = 256, 64
 _COMPLEX_OF = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
 
 
@@ -269,8 +269,9 @@ class Kernel:
         session = self._session
         if local_size is None and not session.is_cpu:
             # drivers take a divisor of the size, which may be 1: a tenth of the speed
-            local_size = (_GROUP, *(1 for _ in global_size[1:]))
-            global_size = (-(-global_size[0] // _GROUP) * _GROUP, *global_size[1:])
+            group = _GROUP if global_size[0] >= 4 * _GROUP else _SMALL_GROUP
+            local_size = (group, *(1 for _ in global_size[1:]))
+            global_size = (-(-global_size[0] // group) * group, *global_size[1:])
         try:
             with self._lock:
                 event: cl.Event = self._kernel(session.queue, global_size, local_size, *values)

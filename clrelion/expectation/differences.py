@@ -32,7 +32,9 @@ __all__ = [
     "dense_differences",
 ]
 
-_BLOCK_GROUP = 64
+_MOST_TILE_ROWS = 8
+_MOST_TILE_TRANSLATIONS = 9
+"""Sums that a work-item of diff2_fine holds at a time; more would not fit its registers."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ class Blocks:
         int32 device array; slice of each row.
     trans_list
         int32 device array of coarse translations.
+    most_rows, mean_trans
+        Rows of a block at most, and coarse translations on average: for the choice of tiles.
     """
 
     n: int
@@ -193,6 +197,8 @@ class Blocks:
     out: Array
     row_projection: Array
     trans_list: Array
+    most_rows: int
+    mean_trans: float
 
 
 def block_differences(
@@ -215,10 +221,15 @@ def block_differences(
         )
         size, local = (blocks.n,), (1,)
     else:
+        wg = 128 if session.precision == "single" else 64
         kernel = session.kernel(
-            "expectation/diff2_fine", wg=_BLOCK_GROUP, cross_correlation=correlate
+            "expectation/diff2_fine",
+            wg=wg,
+            rows=min(_MOST_TILE_ROWS, blocks.most_rows),
+            trans=_translations_of_tile(blocks.mean_trans * n_children, n_children),
+            cross_correlation=correlate,
         )
-        size, local = (blocks.n * _BLOCK_GROUP,), (_BLOCK_GROUP,)
+        size, local = (blocks.n * wg,), (wg,)
     kernel(
         size,
         local,
@@ -240,3 +251,12 @@ def block_differences(
         n_padded,
         values,
     )
+
+
+def _translations_of_tile(n_trans: float, n_children: int) -> int:
+    """Translations that a work-item takes at a time, so that the last pass is about full."""
+    most = _MOST_TILE_TRANSLATIONS
+    unit = -(-n_children // -(-n_children // most))
+    n_units = max(1, round(n_trans / unit))
+    n_passes = -(-n_units // (most // unit))
+    return unit * -(-n_units // n_passes)

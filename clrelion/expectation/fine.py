@@ -154,7 +154,20 @@ def list_fine(
             psis,
             projection,
         )
-    blocks = Blocks(n, image, row, n_rows, trans, n_trans, out, projection, significant.trans_list)
+    n_samples = significant.sample_start[-1]
+    blocks = Blocks(
+        n,
+        image,
+        row,
+        n_rows,
+        trans,
+        n_trans,
+        out,
+        projection,
+        significant.trans_list,
+        per_block,
+        float(n_samples / max(1, significant.block_start[-1])),
+    )
     rows = SliceRows(n * per_block, classes, frames, psis)
     return FineLists(blocks, rows, per_block, log_prior, direction)
 

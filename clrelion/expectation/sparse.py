@@ -177,4 +177,16 @@ def _blocks(
         out,
         row_projection,
     )
-    return Blocks(total, image, row, n_rows, trans, n_of_trans, out, row_projection, trans_list)
+    return Blocks(
+        total,
+        image,
+        row,
+        n_rows,
+        trans,
+        n_of_trans,
+        out,
+        row_projection,
+        trans_list,
+        _ROWS_PER_BLOCK,
+        n_trans,
+    )

@@ -50,8 +50,10 @@ def test_work_groups_of_graphics_cards_are_not_left_to_the_driver(session: Devic
     other = DeviceSession(session.info)
     other.is_cpu = False
     out = other.empty(4, np.int32)
-    other.kernel_from_source("sizes", source)((67, 5), None, out)
-    assert other.to_host(out).tolist() == [64, 1, 128, 5]
+    kernel = other.kernel_from_source("sizes", source)
+    for n, sizes in ((67, [64, 1, 128, 5]), (1025, [256, 1, 1280, 5])):
+        kernel((n, 5), None, out)
+        assert other.to_host(out).tolist() == sizes
 
 
 def test_types_come_from_driver_and_from_source_alike(session: DeviceSession) -> None:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
+from clrelion.expectation import differences
 from clrelion.expectation.coarse_product import chosen_product
 from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
@@ -136,6 +137,16 @@ def test_dense_sparse_and_direct(session_double: DeviceSession, correlate: bool)
         coarse.sparse(17),
     ):
         np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("n_trans", "n_children", "expected"),
+    [(9, 1, 9), (21, 1, 7), (29, 1, 8), (1, 1, 1), (4.3, 4, 4), (8, 4, 8), (40, 4, 8), (16, 16, 8),
+     (9, 9, 9), (3, 4, 4)],
+)  # fmt: skip
+def test_tiles_of_translations(n_trans: float, n_children: int, expected: int) -> None:
+    """No more than nine, children together, the last tile about full."""
+    assert differences._translations_of_tile(n_trans, n_children) == expected
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
         epilogue=_EPILOGUES, rows=[4], panel=[32], vector=[8]
     ),
     "expectation/diff2_coarse_tensor": _choices(epilogue=_EPILOGUES),
-    "expectation/diff2_fine": _choices(wg=[64], cross_correlation=[False, True]),
+    "expectation/diff2_fine": _choices(
+        wg=[64], rows=[8], trans=[4], cross_correlation=[False, True]
+    ),
     "expectation/diff2_fine_vector": _choices(vector=[8, 16], cross_correlation=[False, True]),
     "expectation/image_maxima": _GROUPS,
     "expectation/project_grid": _choices(panel=[32], tiled=[False, True]),

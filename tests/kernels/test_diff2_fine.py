@@ -14,7 +14,10 @@ from tests.kernels.launch import rounded
 from tests.kernels.scoring_kernels import coarse_product, fine_scores, split_complex
 from tests.reference.diff2_fine import Block, diff2_fine
 
-GROUPED = [("diff2_fine", {"wg": wg}) for wg in (1, 16, 64)]
+GROUPED = [
+    ("diff2_fine", {"wg": wg, "rows": rows, "trans": trans})
+    for wg, rows, trans in ((1, 4, 4), (16, 8, 9), (64, 1, 3))
+]
 VECTORS = [("diff2_fine_vector", {"vector": vector}) for vector in (4, 8, 16)]
 
 

@@ -18,12 +18,13 @@
  * [blocks]; row_projection int [rows], trans_list int, read
  * inverse_image_norm real [images], read (null unless cross-correlation)
  * out          real, write
- * Local memory: 20 * ${wg} reals. Order of sums: strided partial sums a work-item, then at most 4
+ * Template parameters: rows and trans, what a work-item adds up at a time.
+ * Local memory: rows * (trans + 1) * ${wg} reals. Order of sums: strided partial sums a work-item, then at most 4
  * strided runs over the work-items.
  * Reference: tests/reference/diff2_fine.py
  */
 <%include file="/common/types.cl.mako"/>
-<% R = 4; T = 4; runs = min(4, wg) %>
+<% R = rows; T = trans; runs = min(4, wg) %>
 #define WG ${wg}
 
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
