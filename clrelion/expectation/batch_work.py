@@ -6,6 +6,7 @@ In: a batch of raw images.  Out: its share of the sums (specification E 5, desig
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import (
+    SearchSpace,
     dense_images,
     dense_search_space,
     log_translation_priors,
@@ -142,10 +144,12 @@ class BatchWork:
     ) -> tuple[BatchImages, DeviceSpace, NDArray[np.float64], SignificantSamples]:
         """Run getImg, the coarse pass and the selection of significant samples."""
         session, settings, setup = self._session, self._settings, self._setup
-        with session.profile.timer("getImg"):
-            batch = setup.preparation.prepare(ids, images, self._table, others)
+        with ThreadPoolExecutor(1, thread_name_prefix="search-space") as beside:
+            listed = beside.submit(self._listed, ids)
+            with session.profile.timer("getImg"):
+                batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
-            space = self._space(ids)
+            space = self._space(ids, listed.result())
             operands = self._operands(batch, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
@@ -158,11 +162,17 @@ class BatchWork:
             significant = find_significant(session, settings, samples, space, log_translation)
         return batch, space, log_translation, significant
 
-    def _space(self, ids: NDArray[np.int64]) -> DeviceSpace:
-        """Orientations of these particles; what all particles share is made once."""
+    def _listed(self, ids: NDArray[np.int64]) -> SearchSpace | None:
+        """Orientations of these particles if they have lists of their own; host work alone."""
+        if self._settings.is_dense:
+            return None
+        return sparse_search_space(self._settings, self._table, ids)
+
+    def _space(self, ids: NDArray[np.int64], listed: SearchSpace | None) -> DeviceSpace:
+        """Orientations of these particles; what all particles share is uploaded once."""
         session, settings = self._session, self._settings
-        if not settings.is_dense:
-            return DeviceSpace.upload(session, sparse_search_space(settings, self._table, ids))
+        if listed is not None:
+            return DeviceSpace.upload(session, listed)
         if self._dense_space is None:
             self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
         return self._dense_space.with_images(session, *dense_images(settings, ids))
