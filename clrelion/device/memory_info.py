@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,13 @@ def host_available_bytes() -> int | None:
     except OSError as error:
         logger.debug("no memory limit of a control group: %s", error)
     return available
+
+
+def peak_resident_bytes() -> int:
+    """Most memory of the host that this process has held at a time so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, other systems blocks of 1024
+    return int(peak) if sys.platform == "darwin" else 1024 * int(peak)
 
 
 def _amd_free_bytes(device: cl.Device) -> int | None:

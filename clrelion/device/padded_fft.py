@@ -1,8 +1,8 @@
 """Transforms between a map and its zero-padded, centred half transform, on the device.
 
 The twin of `clrelion.fourier.padded`: axis by axis, on the non-zero part only.  The half transform
-is worked through in runs of columns (kx), so that the arrays between two axes stay within a limit:
-beyond one run, only the transforms along x are repeated.
+is worked through in runs of columns (kx), so that the arrays between two axes stay within a limit.
+What is written does not depend on how many runs there are, to the last bit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _WORK_BYTES = 6 * 10**9
 _WORK_SHARE = 0.0625
 """Their limit as a share of the device's memory."""
 
+_ROOM_SHARE = 0.8
+"""And as a share of what the memory limit leaves at the time."""
+
 _TYPICAL_TRANSFORMS = 100
 """Transforms of a run, for the choice of the library."""
 
@@ -40,8 +43,8 @@ class PaddedFFT:
     padded_radius : int
         P <= N_p / 2, padded Fourier pixels.
     work_bytes : int, optional
-        Limit of the arrays between two axes; by default 6 GB or a sixteenth of the
-        device's memory.
+        Limit of the arrays between two axes; by default 6 GB, a sixteenth of the
+        device's memory, or what the session's memory limit leaves.
 
     Attributes
     ----------
@@ -62,9 +65,7 @@ class PaddedFFT:
         self._radius = padded_radius
         # the frequencies -N_p/2 are no part of a half transform (specification M 0.3, E F.6)
         self._lacks_lowest = padded_radius == padded_size // 2
-        if work_bytes is None:
-            work_bytes = min(_WORK_BYTES, int(_WORK_SHARE * session.info.global_memory_bytes))
-        self._work_bytes = work_bytes
+        self._given_work_bytes = work_bytes
         edge = padded_radius + 1
         self.shape = (2 * edge + 1, 2 * edge + 1, edge + 1)
         columns = padded_radius + 1
@@ -127,7 +128,9 @@ class PaddedFFT:
         n_all = 2 * self._radius + 1
         skipped = int(self._lacks_lowest)
         n_lines, lowest = n_all - skipped, skipped - self._radius
-        for start, count in self._runs(n * n + n_all * (n_all + n)):
+        columns = self._radius + 1
+        along_y = session.empty((n, n, columns), session.complex)
+        for start, count in self._runs(n_all * (n_all + n)):
             block = session.empty((n_all, n_all, count), session.complex)
             fill(block, start, count)
             along_z = session.empty((n, n_lines, count), session.complex)
@@ -138,25 +141,28 @@ class PaddedFFT:
                 n_lines, count, inverse=True,
             )  # fmt: skip
             del block
-            along_y = session.empty((n, n, count), session.complex)
             self._lines(
                 Samples(along_z, n_lines * count, count, lowest, n_lines),
-                Samples(along_y, n * count, count, first, n),
+                Samples(along_y, n * columns, columns, first, n, start),
                 n, count, inverse=True,
             )  # fmt: skip
             del along_z
-            self._lines(
-                Samples(along_y, count, 1, start, count),
-                Samples(volume, n, 1, first, n),
-                n * n, inverse=True, accumulate=start > 0,
-            )  # fmt: skip
-            del along_y
+        self._lines(
+            Samples(along_y, columns, 1, 0, columns),
+            Samples(volume, n, 1, first, n),
+            n * n, inverse=True,
+        )  # fmt: skip
 
     def _runs(self, elements_per_column: int) -> Iterator[tuple[int, int]]:
         """Cut the columns 0..P into runs whose arrays together stay within the limit."""
         bytes_per_column = elements_per_column * np.dtype(self._session.complex).itemsize
         columns = self._radius + 1
-        n_runs = -(-columns // max(1, self._work_bytes // bytes_per_column))
+        work_bytes = self._given_work_bytes or min(
+            _WORK_BYTES,
+            int(_WORK_SHARE * self._session.info.global_memory_bytes),
+            int(_ROOM_SHARE * self._session.room_bytes),
+        )
+        n_runs = min(columns, -(-columns // max(1, work_bytes // bytes_per_column)))
         step = -(-columns // n_runs)
         for start in range(0, columns, step):
             yield start, min(step, columns - start)

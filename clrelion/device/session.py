@@ -28,6 +28,7 @@ from clrelion.errors import DeviceError, OptionsError
 
 logger = logging.getLogger(__name__)
 
+_FILL_BYTES = 2**30
 # A CPU device shares its memory with the images and volumes of the host.
 _HOST_SHARE = 0.25
 
@@ -55,6 +56,8 @@ class DeviceSession:
         NumPy scalar types of the precision.
     profile : Profile
         Times by step.
+    peak_bytes : int
+        Most bytes of arrays alive at a time so far.
     plans : dict
         Plans of transforms made on this session, by kind and size.
     is_cpu : bool
@@ -100,6 +103,7 @@ class DeviceSession:
         # Immediate allocation: a missing byte shows here and not at some later launch.
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
         self._hold_limit: int | None = None
+        self.peak_bytes = 0
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self.plans: dict[tuple[Any, ...], Any] = {}
 
@@ -176,6 +180,7 @@ class DeviceSession:
         held = self.held_bytes
         if held + n_bytes > self._hold_limit and held > self.allocated_bytes:
             self.release_unused()
+        self.peak_bytes = max(self.peak_bytes, self.allocated_bytes + n_bytes)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> cl_array.Array:
         """Allocate a device array of zeros.
@@ -193,7 +198,9 @@ class DeviceSession:
         if array.nbytes:
             with translated_allocation_errors("fill"):
                 zero = np.uint32(0) if array.nbytes % 4 == 0 else np.uint8(0)
-                cl.enqueue_fill(self.queue, _memory(array), zero, array.nbytes)
+                for start in range(0, array.nbytes, _FILL_BYTES):
+                    n_bytes = min(_FILL_BYTES, array.nbytes - start)
+                    cl.enqueue_fill(self.queue, _memory(array), zero, n_bytes, offset=start)
 
     def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> cl_array.Array:
         """Copy a host array (C order, optionally converted to ``dtype``) to a new device array.
@@ -301,6 +308,13 @@ class DeviceSession:
     def held_bytes(self) -> int:
         """Bytes taken from the device: arrays alive and freed blocks kept for reuse."""
         return int(self._pool.managed_bytes)
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that the memory budget leaves beside the arrays now alive."""
+        if self._hold_limit is None:
+            self._hold_limit = self.memory_budget().bytes
+        return max(0, self._hold_limit - self.allocated_bytes)
 
     def release_unused(self) -> None:
         """Give freed blocks back to the driver."""

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clrelion.device.memory import format_bytes
+from clrelion.device.memory_info import peak_resident_bytes
 from clrelion.device.session import DeviceSession
 from clrelion.io.journal import FINAL_ITERATION, DeviceEntry, journal_file, write_journal
 from clrelion.io.pipeline import PipelineControl
@@ -242,6 +244,11 @@ class _Run:
             _log.info("Final resolution: %.2f A", summary.resolution_angst)
         for path in summary.maps:
             _log.info("%s: %s", "Half map" if path.endswith("_unfil.mrc") else "Map", path)
+        _log.info(
+            "Peak memory: %s on the device, %s resident on the host",
+            format_bytes(self._session.peak_bytes),
+            format_bytes(peak_resident_bytes()),
+        )
         if self._comm.is_first and not options.skip_maximize:
             write_journal(journal_file(options.output_root), self._diary.snapshot())
         self._pipeline.write_output_nodes(_output_nodes(options, summary))

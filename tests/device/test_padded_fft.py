@@ -71,3 +71,33 @@ def test_like_the_host(
 @pytest.mark.parametrize("case", CASES[:3])
 def test_double_precision(session_double: DeviceSession, case: tuple[int, float, int]) -> None:
     check(session_double, case, 60_000)
+
+
+@pytest.mark.parametrize("case", CASES[:3])
+def test_the_limit_changes_no_bit(session: DeviceSession, case: tuple[int, float, int]) -> None:
+    """However many runs of columns there are."""
+    box, padding, r_max = case
+    size = padded_size_of(box, padding)
+    radius = round(size / box * r_max)
+    rng = np.random.default_rng(1)
+    volume = session.to_device(rng.standard_normal((box,) * 3), session.real)
+    cube = rng.standard_normal((2 * radius + 1, 2 * radius + 1, radius + 1, 2)) @ [1, 1j]
+    found = []
+    for work_bytes in (10**9, 100_000, 1):
+        transform = PaddedFFT(session, box, size, radius, work_bytes)
+        starts: list[int] = []
+
+        def fill(block: Any, start: int, count: int, starts: list[int] = starts) -> None:
+            part = np.ascontiguousarray(cube[..., start : start + count], session.complex)
+            session.copy_to_device(part, block)
+            starts.append(start)
+
+        target = session.zeros(transform.shape, session.complex)
+        transform.forward(volume, target)
+        back = session.empty((box,) * 3, session.real)
+        transform.inverse(fill, back)
+        found.append((len(starts), session.to_host(target), session.to_host(back)))
+    assert found[0][0] == 1 < found[1][0] < found[2][0] == radius + 1
+    for _, *arrays in found[1:]:
+        np.testing.assert_array_equal(arrays[0], found[0][1])
+        np.testing.assert_array_equal(arrays[1], found[0][2])
