@@ -217,7 +217,7 @@ class DeviceSums:
         """Compute new planes piece by piece beside the volume, and put them on the host."""
         session, edge = self.session, self.shape[0]
         planes = self.values.reshape(-1, *self.values.shape[2:])  # type: ignore[no-untyped-call]
-        step = max(1, _PIECE_BYTES // target[:1].nbytes)
+        step = max(1, min(_PIECE_BYTES, session.room_bytes) // target[:1].nbytes)
         for first in range(0, edge, step):
             n = min(step, edge - first)
             # what lies beyond the radius is not written by the kernels
@@ -228,6 +228,7 @@ class DeviceSums:
             )
             run(piece, first, n)
             session.read_rows(piece, 0, target[first : first + n])
+            del piece  # before the next one is allocated
 
     def join_low_resolution(self, other: DeviceSums, shell: int) -> None:
         """Average two half-sets within the radius of a shell, in place (specification M 1.5).

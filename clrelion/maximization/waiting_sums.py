@@ -205,11 +205,12 @@ class WaitingSums:
         mine = self.on_device()
         edge, _, nx = self.shape
         plane = edge * nx
-        step = max(1, _PIECE_BYTES // values[:1].nbytes)
+        step = max(1, min(_PIECE_BYTES, self.session.room_bytes) // values[:1].nbytes)
         for first in range(0, edge, step):
             piece = self.session.to_device(values[first : first + step])
             n = plane * piece.shape[0]
             run_over_lines(self.session, "add_volume", n, mine.values, first * plane, piece, 0, n)
+            del piece  # before the next one is allocated
         mine.changed()
         self._place.has_changed = True
 

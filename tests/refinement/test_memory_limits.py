@@ -1,0 +1,164 @@
+"""Results do not depend on the memory plan: not on limits, tiles, or allocations that fail."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clrelion.cli.parser import parse_refine
+from clrelion.device.session import DeviceSession
+from clrelion.errors import DeviceMemoryError
+from clrelion.io.particle_table import read_particles
+from clrelion.refinement.run import run_refinement
+from tests.reference.refine_program import (
+    CLASS3D,
+    REFINE3D,
+    changed,
+    map_fsc,
+    read_map,
+    write_small_set,
+)
+
+MB = 10**6
+FIRST = changed(REFINE3D, "--auto_iter_max 1 --healpix_order 2 --sym D2")
+LAST = "--continue out/run_it001_optimiser.star --force_converge --auto_iter_max 3 --device cpu"
+CLASSES = changed(CLASS3D, "--K 2 --iter 2")
+
+
+def run(session: DeviceSession, arguments: str) -> int:
+    """Run in this process; gives the most bytes that were on the device."""
+    before = session.allocated_bytes
+    session.peak_bytes = 0
+    options = parse_refine(shlex.split(arguments)).options
+    Path(options.output_root).parent.mkdir(exist_ok=True)
+    run_refinement(options, arguments, session=session)
+    assert session.allocated_bytes <= before + MB
+    return session.peak_bytes - before
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder with particles, the working directory, where a refinement has one iteration to go."""
+    folder = tmp_path_factory.mktemp("limits")
+    write_small_set(folder, n=16)
+    before = Path.cwd()
+    os.chdir(folder)
+    run(DeviceSession("cpu"), FIRST)
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def cards(place: Path) -> dict[str, DeviceSession]:
+    """The test device as it is, and treated as a graphics card."""
+    card = DeviceSession("cpu")
+    card.is_cpu = False
+    return {"cpu": DeviceSession("cpu"), "card": card}
+
+
+@pytest.fixture(scope="module")
+def unlimited(cards: dict[str, DeviceSession]) -> dict[str, None]:
+    for name, session in cards.items():
+        run(session, f"{LAST} --o {name}/run")
+        run(session, changed(CLASSES, f"--o {name}/classes"))
+    return dict.fromkeys(cards)
+
+
+def assert_equal_results(found: str, expected: str, maps: list[str]) -> None:
+    """Equal poses for 99.9 % of the particles, FSC of the maps at least 0.9999 in every shell."""
+    one, two = (read_particles(f"{root}_data.star") for root in (found, expected))
+    same = np.ones(one.n, dtype=bool)
+    for name in ("rot_deg", "tilt_deg", "psi_deg", "origin_x_angst", "origin_y_angst"):
+        same &= np.abs(getattr(one, name) - getattr(two, name)) < 1e-3
+    same &= one.class_number == two.class_number
+    assert same.mean() >= 0.999
+    for name in maps:
+        fsc = map_fsc(read_map(Path(f"{found}_{name}")), read_map(Path(f"{expected}_{name}")))
+        assert fsc[1:].min() >= 0.9999
+
+
+JOINED = ["class001.mrc", "half1_class001_unfil.mrc", "half2_class001_unfil.mrc"]
+
+
+@pytest.mark.parametrize("limit", [64, 256, 1000])
+@pytest.mark.parametrize("name", ["cpu", "card"])
+def test_limits(
+    cards: dict[str, DeviceSession], unlimited: None, name: str, limit: int
+) -> None:
+    """Last iteration of auto-refine, to Nyquist, and a classification."""
+    root = f"{name}{limit}"
+    peak = run(cards[name], f"{LAST} --o {root}/run --memory_limit {limit}MB")
+    assert peak <= limit * MB
+    assert_equal_results(f"{root}/run", f"{name}/run", JOINED)
+    peak = run(cards[name], changed(CLASSES, f"--o {root}/classes --memory_limit {limit}MB"))
+    assert peak <= limit * MB
+    maps = ["class001.mrc", "class002.mrc"]
+    assert_equal_results(f"{root}/classes_it002", f"{name}/classes_it002", maps)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("cpu", 30), ("card", 30), ("card", 45)])
+def test_tiles(
+    cards: dict[str, DeviceSession],
+    unlimited: None,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    limit: int,
+) -> None:
+    """Volumes of 17 and 35 MB in less: by tiles, and one after the other."""
+    root = f"{name}{limit}"
+    with caplog.at_level(logging.INFO, "clrelion"):
+        peak = run(cards[name], f"{LAST} --o {root}/run --memory_limit {limit}MB")
+    assert "tiles" in caplog.text
+    assert_equal_results(f"{root}/run", f"{name}/run", JOINED)
+    assert peak <= limit * MB
+
+
+class Failing:
+    """Makes some allocations fail, as a device does whose memory others use too."""
+
+    def __init__(self, session: DeviceSession, fails: Callable[[int, int], bool]) -> None:
+        self._empty = session.empty
+        self._fails = fails
+        self.n_calls = self.n_failed = 0
+
+    def __call__(self, shape: Any, dtype: Any) -> Any:
+        self.n_calls += 1
+        n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if self._fails(self.n_calls, n_bytes):
+            self.n_failed += 1
+            raise DeviceMemoryError(f"array of {shape}: injected")
+        return self._empty(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [lambda call, n_bytes: 250 <= call < 254, lambda call, n_bytes: 300 * 10**3 < n_bytes < 2 * MB],
+    ids=["four in a row", "all of a size"],
+)
+@pytest.mark.parametrize("name", ["cpu", "card"])
+def test_failing_allocations(
+    cards: dict[str, DeviceSession],
+    unlimited: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    fails: Callable[[int, int], bool],
+) -> None:
+    """The plan is halved, the run says so and goes on to the same result."""
+    session = cards[name]
+    failing = Failing(session, fails)
+    monkeypatch.setattr(session, "empty", failing)
+    root = f"{name}failing"
+    with caplog.at_level(logging.WARNING, "clrelion"):
+        run(session, changed(CLASSES, f"--o {root}/classes"))
+    assert failing.n_failed
+    assert "going on with" in caplog.text
+    maps = ["class001.mrc", "class002.mrc"]
+    assert_equal_results(f"{root}/classes_it002", f"{name}/classes_it002", maps)
