@@ -6,6 +6,7 @@ reconstruction need, without a copy of the padded volume on the host (specificat
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clrelion.device.shell_sums import run_over_lines, run_over_voxels, sum_by_shell
-from clrelion.errors import NumericalError
+from clrelion.errors import DeviceMemoryError, NumericalError
 from clrelion.fourier.padded import centred_shape
 from clrelion.fourier.shells import round_half_away_int, shell_bounds
 from clrelion.maximization.half_maps import bin_starts
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
 __all__ = ["DeviceSums", "averages_fsc_on_device"]
+
+_log = logging.getLogger(__name__)
 
 _BEYOND = 1 << 30
 """A squared radius that no voxel has."""
@@ -160,17 +163,36 @@ class DeviceSums:
         if len(subgroup) == len(cosets) == 1:
             return
         self.changed()
+        try:
+            if len(cosets) > 1:
+                between = self.session.empty((*self.shape, 4), self.session.real)
+            else:
+                between = self.session.copy_rows(self.values, self._place, self._place + 1)
+        except DeviceMemoryError as error:
+            _log.warning("%s; going on with the symmetrisation through the host", error)
+            self._symmetrise_through_host(subgroup, cosets)
+            return
         if len(cosets) > 1:
-            between = self.session.empty((*self.shape, 4), self.session.real)
             self._cosets(cosets, between, 0, self.shape[0])
-        else:
-            between = self.session.copy_rows(self.values, self._place, self._place + 1)
         edge, _, nx = self.shape
         run_over_voxels(
             self.session, "symmetrise_lattice", self.shape,
             between, 0, edge, nx, self.padded_radius**2, self._lattice(subgroup), len(subgroup),
             0, self.values, self.start,
         )  # fmt: skip
+
+    def _symmetrise_through_host(
+        self, subgroup: NDArray[np.int64], cosets: NDArray[np.float64]
+    ) -> None:
+        """Symmetrise without a second volume on the device."""
+        between = np.empty((*self.shape, 4), self.session.real)
+        planes = self.values.reshape(-1, *self.values.shape[2:])  # type: ignore[no-untyped-call]
+        first = self._place * self.shape[0]
+        if len(cosets) > 1:
+            self.add_cosets(cosets, between)
+            self.session.write_rows(planes, first, between)
+        self.add_lattice(subgroup, between)
+        self.session.write_rows(planes, first, between)
 
     def add_cosets(self, cosets: NDArray[np.float64], target: NDArray[Any]) -> None:
         """Add the copies of operators that do not map voxels to voxels, into a host array.

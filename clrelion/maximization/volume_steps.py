@@ -7,11 +7,13 @@ meaning is that of `clrelion.maximization.reconstruct`, `half_maps` and `solvent
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clrelion.errors import DeviceMemoryError
 from clrelion.fourier.filters import low_pass_map
 from clrelion.maximization import half_maps, sums
 from clrelion.maximization.device_map import DeviceMap
@@ -38,6 +40,8 @@ __all__ = [
     "reconstruct",
     "to_host",
 ]
+
+_log = logging.getLogger(__name__)
 
 Map = NDArray[Any] | DeviceMap
 """A map on the host or on the device."""
@@ -90,10 +94,13 @@ def reconstruct(
     NumericalError
         If the sums hold NaN or infinity.
     """
-    if isinstance(volume, WaitingSums):
-        volume = volume.on_device()
-    if isinstance(volume, DeviceSums):
-        return reconstruct_on_device(volume, tau2, tau2_fudge, minres_map=minres_map)
+    if not isinstance(volume, BackprojectionSums):
+        try:
+            there = volume.on_device() if isinstance(volume, WaitingSums) else volume
+            return reconstruct_on_device(there, tau2, tau2_fudge, minres_map=minres_map)
+        except DeviceMemoryError as error:
+            _log.warning("%s; going on with the reconstruction on the host", error)
+        volume = volume.to_host()
     return reconstruct_on_host(
         volume, tau2, tau2_fudge, minres_map=minres_map, precision=host_precision
     )

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.device.memory import MemoryBudget
+from clrelion.device.memory import MemoryBudget, format_bytes
+from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies
 from clrelion.expectation.reference import ReferenceTransform
-from clrelion.expectation.results import ParticleResults
+from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
-from clrelion.particles.half_sets import processing_order
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.planning.run import RunPlan
 from clrelion.planning.volumes import VolumePlacement
@@ -31,6 +31,7 @@ from clrelion.refinement.expectation_setup import (
     references_of_model,
 )
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
+from clrelion.refinement.processing_order import orders_of_halves, shuffled_order
 from clrelion.refinement.progress import ProgressMaker
 from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import (
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 __all__ = ["Iteration", "orders_of_halves", "shuffled_order"]
 
 _log = logging.getLogger(__name__)
+
+_SMALLEST_BUDGET = 8 * 10**6
 
 
 class Iteration:
@@ -150,14 +153,18 @@ class Iteration:
         """
         iteration = state.iteration + 1
         is_last = self._converges(state)
-        sizes, settings_of, placement = self.prepare(state, iteration, is_last)
-        label = f"Expectation iteration {iteration}"
-        if not self._options.auto_refine:
-            label += f" of {self._options.max_iterations}"
-        results, found, owners = self._expectation.run(
-            state, settings_of, placement, self.orders(state), is_last, label, progress
-        )
-        del settings_of  # the references make room for the reconstruction
+        before = state.snapshot()
+        while True:
+            try:
+                sizes, results, found, owners = self._expectation_of(
+                    state, iteration, is_last, progress
+                )
+                break
+            except DeviceMemoryError as error:
+                self._halve_budget(error)
+            # the arrays of the attempt are free only now
+            self._session.release_unused()
+            vars(state).update(vars(before.snapshot()))
         if self._options.skip_maximize:
             found.write_to(state.table)
             state.iteration = iteration
@@ -165,16 +172,41 @@ class Iteration:
         with self._session.profile.timer("maximization"):
             is_cc = is_cross_correlation(state, self._options, iteration)
             made = self._maximization.run(
-                state,
-                results,
-                owners,
-                sizes.current_size,
-                iteration,
-                is_cc,
-                is_last,
+                state, results, owners, sizes.current_size, iteration, is_cc, is_last
             )
         self._finish(state, made, found, sizes, iteration, is_last)
         return made
+
+    def _expectation_of(
+        self, state: RunState, iteration: int, is_last: bool, progress: ProgressMaker
+    ) -> tuple[ImageSizes, list[ExpectationResult], ParticleResults, list[list[int]]]:
+        """Run the expectation step; the references are gone when it ends."""
+        sizes, settings_of, placement = self.prepare(state, iteration, is_last)
+        label = f"Expectation iteration {iteration}"
+        if not self._options.auto_refine:
+            label += f" of {self._options.max_iterations}"
+        results, found, owners = self._expectation.run(
+            state, settings_of, placement, self.orders(state), is_last, label, progress
+        )
+        return sizes, results, found, owners
+
+    def _halve_budget(self, error: DeviceMemoryError) -> None:
+        """Plan for half the memory from now on, after an allocation that failed all the same.
+
+        Raises
+        ------
+        DeviceMemoryError
+            Again, if there is next to nothing to halve, or other ranks wait for this one.
+        """
+        if self._comm.size > 1 or self._budget.bytes < 2 * _SMALLEST_BUDGET:
+            raise error
+        self._budget = replace(self._budget, limit_bytes=self._budget.bytes // 2)
+        self._planner.budget = self._expectation.budget = self._budget
+        _log.warning(
+            "%s; going on with a plan for half the memory, %s",
+            error,
+            format_bytes(self._budget.bytes),
+        )
 
     def _is_last(self, state: RunState) -> bool:
         forced = self._options.force_converge and state.is_split
@@ -366,24 +398,3 @@ class Iteration:
         state.schedule, state.sampling, state.perturbation = self._comm.bcast(
             (state.schedule, state.sampling, state.perturbation)
         )
-
-
-def shuffled_order(state: RunState, random_seed: int) -> NDArray[np.int64]:
-    """Processing order of the particles: shuffled once a run, half 1 first.
-
-    The same in a continued run, so that it goes on as if it had not been interrupted.
-    """
-    if state.order is None:
-        state.order = processing_order(state.table, random_seed + 1 if random_seed else 0)
-    return state.order
-
-
-def orders_of_halves(state: RunState, random_seed: int) -> list[NDArray[np.int64]]:
-    """Processing order of the particles of each half-set."""
-    order = shuffled_order(state, random_seed)
-    orders = []
-    for i_half in range(len(state.models)):
-        is_member = np.zeros(state.table.n, dtype=np.bool_)
-        is_member[state.members(i_half)] = True
-        orders.append(order[is_member[order]])
-    return orders

@@ -32,6 +32,11 @@ class RunPlanner:
         Device, and its memory that may be used.
     options, point_group, policy
         Of the run.
+
+    Attributes
+    ----------
+    budget
+        As given; may be lowered.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class RunPlanner:
         policy: SchedulePolicy,
     ) -> None:
         self._session = session
-        self._budget = budget
+        self.budget = budget
         self._options = options
         self._group = point_group
         self._policy = policy
@@ -61,7 +66,7 @@ class RunPlanner:
         return plan_iteration(self._limits(), coming).placement
 
     def _limits(self) -> DeviceLimits:
-        return DeviceLimits.of(self._session, self._budget)
+        return DeviceLimits.of(self._session, self.budget)
 
     def _sizes(self, state: RunState) -> RunSizes:
         options = self._options

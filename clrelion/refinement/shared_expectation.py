@@ -91,6 +91,11 @@ class SharedExpectation:
         Who works on which particles.
     is_ordered
         Add volumes up in the order of the ranks.
+
+    Attributes
+    ----------
+    budget
+        As given; may be lowered.
     """
 
     def __init__(
@@ -105,7 +110,7 @@ class SharedExpectation:
     ) -> None:
         self._comm = comm
         self._session = session
-        self._budget = budget
+        self.budget = budget
         self._images = images
         self._reconstruct_images = reconstruct_images
         self._sharing = sharing
@@ -245,7 +250,7 @@ class SharedExpectation:
             step.settings_of(i_half),
             step.state.table,
             self._images,
-            self._budget,
+            self.budget,
             _print_plan if is_first_plan else lambda _: None,
             self._reconstruct_images if step.is_last else None,
             self._residents(step.state),
@@ -265,7 +270,7 @@ class SharedExpectation:
         """Images that stay on the device; none of them before the first iteration."""
         if self._resident is None:
             self._resident = ResidentImages(
-                self._session, state.table, self._budget, self._sharing.own
+                self._session, state.table, self.budget, self._sharing.own
             )
         return self._resident
 

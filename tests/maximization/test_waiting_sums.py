@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from clrelion.device.session import DeviceSession
-from clrelion.errors import NumericalError
+from clrelion.errors import DeviceMemoryError, NumericalError
 from clrelion.maximization import device_sums, volume_steps, waiting_sums
 from clrelion.maximization.device_map import DeviceMap
 from clrelion.maximization.device_sums import DeviceSums
@@ -122,3 +124,49 @@ def test_wrong_shapes_and_places(session: DeviceSession) -> None:
         WaitingSums(session, found[0].values[1:], *GEOMETRY)
     with pytest.raises(TypeError, match="different places"):
         volume_steps.half_set_fsc(found[0], expected[1])
+
+
+@pytest.mark.parametrize("symmetry", ["C3", "C4", "O"])
+def test_symmetry_without_room_for_a_second_volume(
+    session: DeviceSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    symmetry: str,
+) -> None:
+    [expected, found], _ = pair(session)
+    found.add(expected)
+    expected.add(on_device(session, random_sums(*GEOMETRY, 2, like=random_sums(*GEOMETRY, 1))))
+    operators = PointGroup.from_name(symmetry).operators
+    expected.symmetrise(operators)
+    empty = session.empty
+
+    def full(shape: Any, dtype: Any) -> Any:
+        if np.prod(shape) == np.prod(found.shape) * 4:
+            raise DeviceMemoryError("full")
+        return empty(shape, dtype)
+
+    monkeypatch.setattr(session, "empty", full)
+    found.symmetrise(operators)
+    monkeypatch.undo()
+    assert "going on with the symmetrisation through the host" in caplog.text
+    one, two = found.to_host(), expected.to_host()
+    np.testing.assert_array_equal(one.data, two.data)
+
+
+def test_reconstruction_without_room(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on on the host, in double precision."""
+    for volume in (pair(session)[0][0], pair(session)[1][0]):
+        tau2 = np.full(13, 0.1)
+        expected = volume_steps.to_host(volume_steps.reconstruct(volume, tau2))
+
+        def full(*_: Any, **__: Any) -> Any:
+            raise DeviceMemoryError("full")
+
+        monkeypatch.setattr(volume_steps, "reconstruct_on_device", full)
+        found = volume_steps.reconstruct(volume, tau2)
+        monkeypatch.undo()
+        assert isinstance(found, np.ndarray)
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert caplog.text.count("going on with the reconstruction on the host") == 2

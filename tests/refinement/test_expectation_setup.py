@@ -25,7 +25,7 @@ from clrelion.refinement.expectation_setup import (
     is_cross_correlation,
     reference_transforms,
 )
-from clrelion.refinement.iteration import orders_of_halves
+from clrelion.refinement.processing_order import orders_of_halves
 from clrelion.refinement.progress import no_progress
 from clrelion.refinement.schedule import ImageSizes
 from clrelion.refinement.shared_expectation import SharedExpectation
