@@ -63,6 +63,10 @@ COMMANDS: dict[str, Command] = {
         "clrelion.cli.plan", "plan",
         "how much memory a job would take on a device, iteration by iteration",
     ),
+    "scratch": Command(
+        "clrelion.cli.scratch", "scratch",
+        "copy particle images to a local disk, for several runs",
+    ),
     "simulate": Command(
         "clrelion.cli.simulate", "simulate",
         "make particles with known poses from an atomic model or a map",

@@ -37,10 +37,7 @@ IGNORED: dict[str, Ignored] = {
     "skip_gridding": Ignored("it is the default"),
     "gridding_iter": Ignored("there is no iterative gridding", True),
     "r_min_nn": Ignored("it matters with --NN only, which is out of scope", True),
-    "scratch_dir": Ignored("stacks are read in place, ahead of use; see --preread_images", True),
-    "keep_free_scratch": Ignored("there is no scratch copy", True),
-    "reuse_scratch": Ignored("there is no scratch copy"),
-    "keep_scratch": Ignored("there is no scratch copy"),
+    "keep_scratch": Ignored("a copy that stays is made by `clrelion scratch copy`"),
 }
 
 _DEVICE_SWITCHES: dict[str, str] = {
@@ -171,8 +168,8 @@ def device_of_gpu_list(text: str) -> str:
     ----------
     text
         Empty, or GPU numbers: colons separate ranks, commas the threads of one rank. A rank of
-        clrelion drives one device, so a rank's list becomes as many entries as it has numbers,
-        without repeats.
+        clrelion drives one device, so lists for threads become as many entries as they have
+        different numbers.
 
     Returns
     -------
@@ -191,4 +188,7 @@ def device_of_gpu_list(text: str) -> str:
             f"--gpu {text!r}: not allowed; allowed: nothing, or numbers as in 0 or 0:1 or 0,1:2,3"
         )
     numbers = re.findall(r"\d+", text)
-    return ",".join(f"gpu:{int(number)}" for number in dict.fromkeys(numbers))
+    # "0:0:1:1" are four ranks on two GPUs; in "0,1:0,1" the numbers are those of threads
+    if "," in text or len(set(numbers)) == 1:
+        numbers = list(dict.fromkeys(numbers))
+    return ",".join(f"gpu:{int(number)}" for number in numbers)

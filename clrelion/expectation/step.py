@@ -32,7 +32,7 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
 from clrelion.parallel.sharing import ShareClaims
-from clrelion.particles.loader import HostBatch, ParticleImages, PrereadImages, ReadAhead
+from clrelion.particles.loader import HostBatch, ImageSource, ReadAhead
 from clrelion.planning.limits import DeviceLimits
 from clrelion.planning.step import StepPlan, plan_step
 from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volumes
@@ -89,10 +89,10 @@ class ExpectationStep:
         session: DeviceSession,
         settings: ExpectationSettings,
         table: ParticleTable,
-        images: ParticleImages | PrereadImages,
+        images: ImageSource,
         budget: MemoryBudget,
         on_plan: Callable[[list[str]], None] = lambda _: None,
-        reconstruct_images: ParticleImages | None = None,
+        reconstruct_images: ImageSource | None = None,
         resident: ResidentImages | None = None,
         placement: VolumePlacement | None = None,
     ) -> None:

@@ -84,6 +84,8 @@ class RefineOptions(OptionTable):
                 "--skip_rotate with --auto_refine or --auto_sampling: there is no angular sampling "
                 "to refine; drop one of them"
             )
+        if self.reuse_scratch and self.scratch_dir is None:
+            raise OptionsError("--reuse_scratch needs --scratch_dir DIR, where the copy is")
         if self.solvent_correct_fsc and self.solvent_mask is None:
             raise OptionsError("--solvent_correct_fsc needs --solvent_mask MAP")
         if self.solvent_mask2 is not None and self.solvent_mask is None:

@@ -55,6 +55,19 @@ class OptionTable(MethodOptions):
     preread_images: Annotated[
         bool, Flag("preread_images", DEVICE, "", "Read all particles into memory once.", COMMAND)
     ] = False
+    scratch_dir: Annotated[
+        OffName, Flag("scratch_dir", DEVICE, "",
+            "Folder on a local disk: each rank keeps copies of the images it reads there.",
+            COMMAND, "DIR")
+    ] = None
+    keep_free_scratch_gb: Annotated[
+        float, Field(ge=0), Flag("keep_free_scratch", DEVICE, "GB",
+            "Space to leave on the disk of --scratch_dir.", COMMAND)
+    ] = 10.0
+    reuse_scratch: Annotated[
+        bool, Flag("reuse_scratch", DEVICE, "",
+            "Read the copy that `clrelion scratch copy` has made in --scratch_dir.", COMMAND)
+    ] = False
     stall_timeout_seconds: Annotated[
         OffFloat, Flag("stall_timeout", DEVICE, "s",
             "Several ranks: end the job if one makes no progress for so long.", COMMAND)

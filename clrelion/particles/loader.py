@@ -4,6 +4,7 @@ import logging
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,13 @@ class HostBatch:
     optics_group: int
     bad_ids: NDArray[np.int64]
     reconstruct_images: NDArray[np.float32] | None = None
+
+
+class ImageSource(Protocol):
+    """Gives the images of particles."""
+
+    def read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Images of some particles of one optics group, float32, (b, box, box)."""
 
 
 class ParticleImages:
@@ -126,7 +134,7 @@ class PrereadImages:
     """
 
     def __init__(
-        self, images: ParticleImages, table: ParticleTable, ids: NDArray[np.int64]
+        self, images: ImageSource, table: ParticleTable, ids: NDArray[np.int64]
     ) -> None:
         self._images = images
         self._group = table.optics_group
@@ -144,7 +152,7 @@ class PrereadImages:
                 ) from error
             for start in range(0, len(members), _PREREAD_CHUNK):
                 part = slice(start, start + _PREREAD_CHUNK)
-                images.read(members[part], out=stored[part])
+                stored[part] = images.read(members[part])
             self._stored[group] = stored
             self._position[members] = np.arange(len(members))
 
@@ -189,8 +197,8 @@ class ReadAhead:
     def __init__(
         self,
         table: ParticleTable,
-        images: ParticleImages | PrereadImages,
-        reconstruct_images: ParticleImages | None = None,
+        images: ImageSource,
+        reconstruct_images: ImageSource | None = None,
     ) -> None:
         self._table = table
         self._images = images
@@ -267,8 +275,8 @@ class BatchLoader:
         table: ParticleTable,
         order: NDArray[np.int64],
         batch_size: int,
-        images: ParticleImages | PrereadImages | ImageReader,
-        reconstruct_images: ParticleImages | None = None,
+        images: ImageSource | ImageReader,
+        reconstruct_images: ImageSource | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")

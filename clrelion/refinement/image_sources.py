@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.io.mrc_stack import ImageReader
 from clrelion.io.particle_table import ParticleTable
 from clrelion.options import RefineOptions
-from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.parallel.communicator import Communicator
+from clrelion.particles.loader import ImageSource, ParticleImages, PrereadImages
+from clrelion.particles.scratch import ScratchImages, names_in_scratch
 from clrelion.refinement.state import RunState
 
 __all__ = ["images_of_rank", "particle_images", "reconstruct_images"]
@@ -26,22 +30,32 @@ def particle_images(table: ParticleTable, folder: str | None = None) -> Particle
 
 
 def images_of_rank(
-    options: RefineOptions, state: RunState, own: NDArray[np.int64]
-) -> ParticleImages | PrereadImages:
-    """Open the particle images; with ``--preread_images`` read those of this rank's share.
+    options: RefineOptions, state: RunState, own: NDArray[np.int64], comm: Communicator
+) -> ImageSource:
+    """Open the particle images for this rank, or what copies of them the options ask for.
 
     Parameters
     ----------
     own
-        int64; particles of the share.
+        int64; particles of the rank's share.
 
     Raises
     ------
     ImageError
-        They do not fit into memory, or one cannot be read.
+        They do not fit into memory, one cannot be read, or there is no copy to use again.
+    OptionsError
+        The scratch folder cannot be written to.
     """
-    images = particle_images(state.table, state.image_folder or None)
-    return PrereadImages(images, state.table, own) if options.preread_images else images
+    table, folder = state.table, options.scratch_dir
+    if folder is not None and options.reuse_scratch:
+        table = replace(table, image_name=names_in_scratch(table, folder))
+    images: ImageSource = particle_images(table, state.image_folder or None)
+    if options.preread_images:
+        return PrereadImages(images, table, own)
+    if folder is not None and not options.reuse_scratch:
+        keep_free = int(1e9 * options.keep_free_scratch_gb)
+        return ScratchImages(images, table, len(own), folder, keep_free, comm.local_size)
+    return images
 
 
 def reconstruct_images(options: RefineOptions, state: RunState) -> ParticleImages | None:

@@ -176,7 +176,7 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         comm,
         session,
         budget,
-        images_of_rank(options, state, sharing.own),
+        comm.on_all(lambda: images_of_rank(options, state, sharing.own, comm)),
         reconstruct_images(options, state),
         sharing,
         is_ordered=options.deterministic,

@@ -29,7 +29,7 @@ from clrelion.maximization.sums import ParameterSums
 from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.sharing import WorkSharing
-from clrelion.particles.loader import ParticleImages, PrereadImages
+from clrelion.particles.loader import ImageSource
 from clrelion.refinement.progress import Progress, ProgressMaker, no_progress
 from clrelion.refinement.state import RunState
 
@@ -103,8 +103,8 @@ class SharedExpectation:
         comm: Communicator,
         session: DeviceSession,
         budget: MemoryBudget,
-        images: ParticleImages | PrereadImages,
-        reconstruct_images: ParticleImages | None,
+        images: ImageSource,
+        reconstruct_images: ImageSource | None,
         sharing: WorkSharing,
         is_ordered: bool = False,
     ) -> None:

@@ -20,7 +20,7 @@ from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.half_sets import assign_half_sets
-from clrelion.particles.loader import BatchLoader, ParticleImages, PrereadImages
+from clrelion.particles.loader import BatchLoader, ImageSource
 from clrelion.particles.normalisation import NormalisationCheck
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.refinement.expectation_setup import Grids
@@ -129,7 +129,7 @@ def _name_of_half(name: str, half: int) -> str:
 def start_run(
     options: RefineOptions,
     table: ParticleTable,
-    images: ParticleImages | PrereadImages,
+    images: ImageSource,
     point_group: PointGroup,
     policy: SchedulePolicy,
     references: tuple[list[list[NDArray[np.float64]]], float, bool],
@@ -250,7 +250,7 @@ def _start_model(
 def _noise_spectra(
     options: RefineOptions,
     table: ParticleTable,
-    images: ParticleImages | PrereadImages,
+    images: ImageSource,
     policy: SchedulePolicy,
     ori_size: int,
     pixel_size: float,

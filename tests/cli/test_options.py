@@ -184,7 +184,7 @@ class TestContinue:
 
 
 def test_every_flag_has_help_and_a_sound_unit() -> None:
-    units = {"", "Å", "Å/px", "Å^2", "px", "deg", "shells", "MB", "s"}
+    units = {"", "Å", "Å/px", "Å^2", "px", "deg", "shells", "MB", "GB", "s"}
     for name, flag in flags().items():
         assert flag.help.endswith("."), name
         assert flag.unit in units, name

@@ -125,6 +125,8 @@ def test_ignored_flag_has_one_notice_and_no_effect(name: str) -> None:
         ("0:1:2:3", "gpu:0,gpu:1,gpu:2,gpu:3"),
         ("0,1:2", "gpu:0,gpu:1,gpu:2"),
         ("0:0", "gpu:0"),
+        ("0:0:1:1", "gpu:0,gpu:0,gpu:1,gpu:1"),
+        ("0,1:0,1", "gpu:0,gpu:1"),
         ("2,3", "gpu:2,gpu:3"),
     ],
 )
