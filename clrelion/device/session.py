@@ -104,6 +104,7 @@ class DeviceSession:
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
         self._hold_limit: int | None = None
         self.peak_bytes = 0
+        self._copy_queue: cl.CommandQueue | None = None
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self.plans: dict[tuple[Any, ...], Any] = {}
 
@@ -230,6 +231,21 @@ class DeviceSession:
         if host.nbytes:
             with translated_allocation_errors("copy to the device"):
                 cl.enqueue_copy(self.queue, _memory(array), host, is_blocking=True)
+
+    def copy_beside(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
+        """Overwrite the beginning of a device array on a queue of its own; returns when done.
+
+        For another thread than that of the kernels, which must not use the array meanwhile.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        with translated_allocation_errors("copy to the device"):
+            if self._copy_queue is None:
+                self._copy_queue = cl.CommandQueue(self.context, self.device)
+            rows = np.ascontiguousarray(host, dtype=array.dtype)
+            cl.enqueue_copy(self._copy_queue, _memory(array), rows, is_blocking=True)
 
     def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
         """Copy a device array to a new host array; waits for the queue."""

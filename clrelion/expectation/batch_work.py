@@ -99,11 +99,12 @@ class BatchWork:
                 plan.keep_panels,
             )
 
-    def process(self, host: HostBatch) -> None:
-        """Process one batch as it came from the files."""
+    def process(self, host: HostBatch, uploaded: ResidentSlice | None = None) -> None:
+        """Process one batch as it came from the files; its images may be on the device already."""
         for bad in host.bad_ids.tolist():
             self._accumulator.skipped[bad] = NOT_FINITE  # the loader has named it
-        self._process_ids(host.ids, host.images, host.reconstruct_images)
+        images = host.images if uploaded is None else uploaded
+        self._process_ids(host.ids, images, host.reconstruct_images)
 
     def process_resident(self, images: ResidentSlice) -> None:
         """Process one batch whose images are on the device already."""

@@ -29,6 +29,7 @@ from clrelion.expectation.resident_images import ResidentImages, ResidentSlice
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.upload_ahead import UploadAhead
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
 from clrelion.parallel.sharing import ShareClaims
@@ -56,7 +57,7 @@ class _Claimed:
 
     ids: NDArray[np.int64]
     resident: list[ResidentSlice] | None
-    read: Future[HostBatch] | None
+    read: Future[tuple[HostBatch, ResidentSlice | None]] | None
 
 
 class ExpectationStep:
@@ -170,14 +171,21 @@ class ExpectationStep:
         if resident is not None and resident.is_filling(group):
             # several batches, so that reading goes on while the device works
             batch_size = min(batch_size, max(1, -(-claims.expected(group) // _READ_AHEAD_BATCHES)))
-        with ReadAhead(self._table, self._images, self._reconstruct_images) as ahead:
+        stays = resident is not None and resident.is_on
+        box = self._table.optics[group].box_px
+        with (
+            ReadAhead(self._table, self._images, self._reconstruct_images) as ahead,
+            UploadAhead(self._session, box, batch_size, is_on=not stays) as uploads,
+        ):
 
             def claim() -> _Claimed | None:
                 ids = claims.claim(group, batch_size)
                 if not len(ids):
                     return None
                 found = None if resident is None else resident.find(ids)
-                return _Claimed(ids, found, None if found is not None else ahead.read(ids))
+                if found is not None:
+                    return _Claimed(ids, found, None)
+                return _Claimed(ids, None, uploads.send(ahead.read(ids)))
 
             current = claim()
             while current is not None:
@@ -187,10 +195,10 @@ class ExpectationStep:
                     for part in current.resident or []:
                         work.process_resident(part)
                 else:
-                    batch = current.read.result()
+                    batch, uploaded = current.read.result()
                     if resident is not None:
                         resident.keep(batch.ids, batch.images)
-                    work.process(batch)
+                    work.process(batch, uploaded)
                 progress(len(current.ids))
                 current = following or claim()
 

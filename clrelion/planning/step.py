@@ -211,7 +211,10 @@ def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNe
 
 
 def bytes_per_image(box: int, n_list: int, real_bytes: int) -> int:
-    """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels."""
+    """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels.
+
+    Raw twice: the next batch is on its way.
+    """
     pixels = box * box
     transforms = 2 * box * (box // 2 + 1) * 2 * real_bytes
-    return 4 * pixels + 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes
+    return 8 * pixels + 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes
