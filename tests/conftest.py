@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from clrelion.device import measured_times
 from clrelion.device.choice import list_devices, matching_devices
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError
@@ -59,3 +62,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def times_of_transforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests measure, or pretend to, is not remembered for the user's runs."""
+    path = tmp_path_factory.mktemp("cache") / "transforms.json"
+    with mock.patch.object(measured_times, "_path", lambda: path):
+        yield

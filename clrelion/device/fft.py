@@ -12,13 +12,16 @@ import pyopencl as cl
 import pyopencl.array as cl_array
 import scipy.fft
 
+from clrelion.device.line_fft import LineFFT, Samples
+from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
 from clrelion.fourier.transforms import workers_or_default
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("host", "reikna", "pyvkfft")
+BACKENDS = ("host", "kernel", "reikna", "pyvkfft")
+"""scipy.fft; our own kernel, two passes of lines; the libraries for devices."""
 
 _GROUP = 64
 _CHUNK_BYTES = 2**26
@@ -27,7 +30,8 @@ _N_TRIAL_IMAGES = 32
 # Plans of the device libraries take 1-4 s to compile: below this much host time they cannot pay.
 _WORTHWHILE_SECONDS = 2.0
 
-_fastest: dict[tuple[Any, ...], str] = {}
+_ROOM_SHARE = 1 / 16
+"""Part of what the memory limit leaves that a library may take for its chunks."""
 
 
 class _Backend(Protocol):
@@ -45,8 +49,8 @@ class BatchFFT2D:
     box : int
         Even image size in pixels.
     backend : str
-        ``host`` (scipy.fft), ``reikna``, ``pyvkfft`` or ``auto``: measured once a process for
-        each device, precision and box.
+        One of :data:`BACKENDS`, or ``auto``: the fastest, measured once for each device,
+        precision and box and remembered in the user's cache folder.
     n_images_expected : int, optional
         How many images will be transformed in all; with ``auto``, the device libraries are not
         even compiled where the host needs under two seconds for them.
@@ -128,35 +132,40 @@ class BatchFFT2D:
 def available_backends(session: DeviceSession) -> list[str]:
     """Backends worth trying on a device: reikna is 8 to 95 times slower than SciPy on CPUs."""
     names = ["host"]
-    if not session.is_cpu and importlib.util.find_spec("reikna") is not None:
-        names.append("reikna")
+    if not session.is_cpu:
+        names.append("kernel")
+        if importlib.util.find_spec("reikna") is not None:
+            names.append("reikna")
     if importlib.util.find_spec("pyvkfft") is not None:
         names.append("pyvkfft")
     return names
 
 
 def _fastest_backend(session: DeviceSession, box: int, n_images_expected: int | None) -> str:
-    # None stands for "very many", so that a short job does not decide for a long one
-    key = (int(session.device.int_ptr), session.precision, box, n_images_expected)
-    if key in _fastest:
-        return _fastest[key]
-    host_seconds = _trial_seconds("host", session, box)
-    best, best_seconds = "host", host_seconds
+    times = MeasuredTimes(session, f"{_N_TRIAL_IMAGES} images of {box} px")
+
+    def seconds_of(name: str) -> float:
+        seconds = times.get(name)
+        if seconds is None:
+            seconds = _trial_seconds(name, session, box)
+            times.put(name, seconds)
+            logger.info(
+                "image transforms of %d px by %s: %.3g ms for %d images",
+                box, name, 1e3 * seconds, _N_TRIAL_IMAGES,
+            )  # fmt: skip
+        return seconds
+
+    best, best_seconds = "host", seconds_of("host")
     n_images = float("inf") if n_images_expected is None else n_images_expected
-    if host_seconds / _N_TRIAL_IMAGES * n_images > _WORTHWHILE_SECONDS:
+    if best_seconds / _N_TRIAL_IMAGES * n_images > _WORTHWHILE_SECONDS:
         for name in available_backends(session)[1:]:
             try:
-                seconds = _trial_seconds(name, session, box)
+                seconds = seconds_of(name)
             except Exception as error:  # a library that fails on this device is not chosen
                 logger.warning("transforms by %s do not work here (%s); not used", name, error)
                 continue
             if seconds < best_seconds:
                 best, best_seconds = name, seconds
-    logger.info(
-        "image transforms of %d px: %s (%.3g ms for %d images)",
-        box, best, 1e3 * best_seconds, _N_TRIAL_IMAGES,
-    )  # fmt: skip
-    _fastest[key] = best
     return best
 
 
@@ -189,6 +198,8 @@ def _make_backend(name: str, session: DeviceSession, box: int) -> _Backend:
     if name not in BACKENDS:
         raise OptionsError(f"transform library '{name}': choose one of {', '.join(BACKENDS)}")
     try:
+        if name == "kernel":
+            return _KernelBackend(session, box)
         if name == "reikna":
             return _ReiknaBackend(session, box)
         return _VkfftBackend(session, box)
@@ -230,6 +241,22 @@ def _map(session: DeviceSession, array: cl_array.Array, flags: cl.map_flags) -> 
     return mapped
 
 
+class _KernelBackend:
+    """Our own kernel for lines, along x and then, in place, along y."""
+
+    def __init__(self, session: DeviceSession, box: int) -> None:
+        self._box = box
+        self._lines = LineFFT(session, box, "kernel")
+        self._scale = session.real(1.0 / box**2)
+
+    def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
+        box, half, n = self._box, self._box // 2 + 1, int(images.shape[0])
+        self._lines(Samples(images, box, 1, 0, box), Samples(output, half, 1, 0, half), n * box)
+        columns = Samples(output, box * half, half, 0, box)
+        self._lines(columns, columns, n, half)
+        output *= self._scale
+
+
 class _ChunkedBackend:
     """Device libraries plan for a fixed batch: transform in chunks of one size, last one padded."""
 
@@ -238,7 +265,8 @@ class _ChunkedBackend:
         self._box = box
         self._half = box // 2 + 1
         bytes_per_image = box * box * np.dtype(session.complex).itemsize
-        self._chunk = max(1, min(_MAX_CHUNK, _CHUNK_BYTES // bytes_per_image))
+        chunk_bytes = min(_CHUNK_BYTES, int(_ROOM_SHARE * session.room_bytes))
+        self._chunk = max(1, min(_MAX_CHUNK, chunk_bytes // bytes_per_image))
         self._crop = session.kernel("device/crop_half_transform")
 
     def _chunks(self, n_images: int) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyopencl.array as cl_array
 import scipy.fft
 
+from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
 from clrelion.fourier.transforms import workers_or_default
@@ -37,6 +38,7 @@ _SAMPLES_PER_ITEM = 16
 _MAX_ITEMS = 256
 _GROUP = 64
 _CHUNK_BYTES = 2**27
+_ROOM_SHARE = 1 / 16
 _N_TRIAL_LINES = 1 << 14
 # A library's plan takes 1-4 s to compile: below this much time of our own it cannot pay.
 _WORTHWHILE_SECONDS = 2.0
@@ -151,7 +153,7 @@ class LineFFT:
 
 
 def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0) -> LineFFT:
-    """Give the fastest transform of a length on a device, measured once a session.
+    """Give the fastest transform of a length on a device, measured once and remembered.
 
     Parameters
     ----------
@@ -164,23 +166,20 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
     if known is not None:
         return known
     own = "host" if length > longest_line(session) else "kernel"
-    best, best_seconds = LineFFT(session, length, own), float("inf")
+    best = LineFFT(session, length, own)
     if n_lines_expected > 0 and not session.is_cpu:
-        best_seconds = _trial_seconds(best)
+        times = MeasuredTimes(session, f"{_N_TRIAL_LINES} lines of {length}")
+        best_seconds = _seconds_of(best, times)
         if best_seconds / _N_TRIAL_LINES * n_lines_expected > _WORTHWHILE_SECONDS:
             for name in _installed_libraries():
                 try:
                     candidate = LineFFT(session, length, name)
-                    seconds = _trial_seconds(candidate)
+                    seconds = _seconds_of(candidate, times)
                 except Exception as error:  # a library that fails on this device is not chosen
                     logger.warning("transforms by %s do not work here (%s); not used", name, error)
                     continue
                 if seconds < best_seconds:
                     best, best_seconds = candidate, seconds
-        logger.info(
-            "volume transforms of %d px: %s (%.3g ms for %d lines)",
-            length, best.backend, 1e3 * best_seconds, _N_TRIAL_LINES,
-        )  # fmt: skip
     session.plans[key] = best
     return best
 
@@ -192,6 +191,18 @@ def longest_line(session: DeviceSession) -> int:
 
 def _installed_libraries() -> list[str]:
     return [n for n in ("reikna", "pyvkfft") if importlib.util.find_spec(n) is not None]
+
+
+def _seconds_of(transform: LineFFT, times: MeasuredTimes) -> float:
+    seconds = times.get(transform.backend)
+    if seconds is None:
+        seconds = _trial_seconds(transform)
+        times.put(transform.backend, seconds)
+        logger.info(
+            "volume transforms of %d px by %s: %.3g ms for %d lines",
+            transform.length, transform.backend, 1e3 * seconds, _N_TRIAL_LINES,
+        )  # fmt: skip
+    return seconds
 
 
 def _trial_seconds(transform: LineFFT) -> float:
@@ -292,7 +303,8 @@ class _WholeLines:
         self._session = session
         self._length = length
         line_bytes = length * np.dtype(session.complex).itemsize
-        self._chunk = max(1, min(_N_TRIAL_LINES, _CHUNK_BYTES // line_bytes))
+        chunk_bytes = min(_CHUNK_BYTES, int(_ROOM_SHARE * session.room_bytes))
+        self._chunk = max(1, min(_N_TRIAL_LINES, chunk_bytes // line_bytes))
         # zeros: what a plan reads beyond the last line of a chunk must be a number
         self._work = session.zeros((self._chunk, length), session.complex)
 

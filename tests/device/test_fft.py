@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from clrelion.device import fft
+from clrelion.device import fft, line_fft, measured_times
 from clrelion.device.fft import BatchFFT2D
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
@@ -38,9 +40,17 @@ def check(session: DeviceSession, box: int, backend: str) -> None:
     assert relative < (2e-6 if session.precision == "single" else 1e-13)
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for each test."""
+    path = tmp_path / "cache" / "transforms.json"
+    monkeypatch.setattr(measured_times, "_path", lambda: path)
+    return path
+
+
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("box", [2, 30, 44, 64, 100, 2 * 101])
-@pytest.mark.parametrize("backend", ["host", "pyvkfft"])
+@pytest.mark.parametrize("backend", ["host", "pyvkfft", "kernel"])
 def test_against_numpy(session: DeviceSession, box: int, backend: str) -> None:
     check(session, box, backend)
 
@@ -53,30 +63,60 @@ def test_reikna_against_numpy(session: DeviceSession, box: int) -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize(("box", "backend"), [(44, "host"), (44, "pyvkfft"), (32, "reikna")])
+@pytest.mark.parametrize(
+    ("box", "backend"), [(44, "host"), (44, "pyvkfft"), (32, "reikna"), (90, "kernel")]
+)
 def test_double_precision(session_double: DeviceSession, box: int, backend: str) -> None:
     check(session_double, box, backend)
 
 
-def test_auto_choice_is_measured_once(
-    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("box", [700, 2 * 499, 1000, 1024])
+@pytest.mark.parametrize("backend", ["host", "kernel"])
+def test_large_boxes(session: DeviceSession, box: int, backend: str) -> None:
+    """Factors 2, 3, 5, 7, and a large prime."""
+    image = random_images(session, box, 1)
+    transform = BatchFFT2D(session, box, backend=backend)
+    found = session.to_host(transform(session.to_device(image)))
+    expected = np.fft.rfft2(image.astype(np.float64), norm="forward")
+    assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 2e-6
+
+
+def test_every_even_box_has_passes() -> None:
+    """The kernel's radices multiply to the length, for every even box up to 1024."""
+    for box in range(2, 1025, 2):
+        done = 1
+        for radix, before in line_fft._passes(box):
+            assert before == done
+            done *= radix
+        assert done == box
+
+
+def test_auto_choice_is_measured_once_and_remembered(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch, nothing_remembered: Path
 ) -> None:
-    seconds = {"host": 2.0, "reikna": 1.0, "pyvkfft": 3.0}
+    seconds = {"host": 2.0, "kernel": 4.0, "reikna": 1.0, "pyvkfft": 3.0}
     measured: list[str] = []
 
     def trial(name: str, _session: DeviceSession, _box: int) -> float:
         measured.append(name)
         return seconds[name]
 
-    monkeypatch.setattr(fft, "_fastest", {})
     monkeypatch.setattr(fft, "_trial_seconds", trial)
-    monkeypatch.setattr(fft, "available_backends", lambda _session: ["host", "reikna", "pyvkfft"])
-    assert fft._fastest_backend(session, 64, None) == "reikna"
-    assert fft._fastest_backend(session, 64, None) == "reikna"
-    assert measured == ["host", "reikna", "pyvkfft"]
+    monkeypatch.setattr(fft, "available_backends", lambda _session: list(seconds))
     # a short job does not wait for plans: 20 images take the host 1.25 s
     assert fft._fastest_backend(session, 64, 20) == "host"
-    assert measured == ["host", "reikna", "pyvkfft", "host"]
+    assert measured == ["host"]
+    assert fft._fastest_backend(session, 64, None) == "reikna"
+    assert measured == list(seconds)
+    # a later run reads the file; another size is measured
+    assert fft._fastest_backend(session, 64, None) == "reikna"
+    assert measured == list(seconds)
+    assert fft._fastest_backend(session, 66, 20) == "host"
+    assert measured == [*seconds, "host"]
+    # a file that is damaged, or of another driver, counts for nothing
+    nothing_remembered.write_text("{")
+    assert fft._fastest_backend(session, 64, 20) == "host"
+    assert measured == [*seconds, "host", "host"]
 
 
 def test_failing_library_is_not_chosen(
@@ -87,7 +127,6 @@ def test_failing_library_is_not_chosen(
             raise RuntimeError("INVALID_KERNEL")
         return 100.0
 
-    monkeypatch.setattr(fft, "_fastest", {})
     monkeypatch.setattr(fft, "_trial_seconds", trial)
     monkeypatch.setattr(fft, "available_backends", lambda _session: ["host", "reikna"])
     assert fft._fastest_backend(session, 64, None) == "host"
