@@ -68,5 +68,5 @@ def shared() -> Path:
 def times_of_transforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests measure, or pretend to, is not remembered for the user's runs."""
     path = tmp_path_factory.mktemp("cache") / "transforms.json"
-    with mock.patch.object(measured_times, "_path", lambda: path):
+    with mock.patch.object(measured_times, "_path", return_value=path):
         yield
