@@ -201,6 +201,10 @@ class MethodOptions(BaseModel):
         bool, Flag("consistent_offset_prior", SAMPLING, "",
             "Offset prior all in Å; RELION, and the default, mixes Å and pixels.", OVERRIDE)
     ] = False
+    relion_quirks: Annotated[
+        bool, Flag("relion_quirks", SAMPLING, "",
+            "Do as RELION where its psi prior does not follow the symmetry mate.", OVERRIDE)
+    ] = False
 
     auto_refine: Annotated[
         bool, Flag("auto_refine", AUTO, "",

@@ -247,7 +247,7 @@ def expectation_settings(
         skip_align=options.skip_align,
         skip_rotate=options.skip_rotate,
         consistent_offset_prior=options.consistent_offset_prior,
-        move_psi_prior=False,
+        move_psi_prior=not options.relion_quirks,
         random_seed=random_seed,
     )
 

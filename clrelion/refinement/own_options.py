@@ -24,6 +24,7 @@ _LABELS = {
     "clrelionSigma2Fudge": "sigma2_fudge",
     "clrelionMinSigma2Offset": "min_sigma2_offset_angst2",
     "clrelionConsistentOffsetPrior": "consistent_offset_prior",
+    "clrelionRelionQuirks": "relion_quirks",
     "clrelionAlwaysCC": "always_cc",
 }
 

@@ -152,6 +152,18 @@ def references_of_mixed_pixel_size(folder: Path) -> None:
     )
 
 
+def tau2_of_another_box(folder: Path) -> None:
+    rows = "\n".join(f"{i} 1.0" for i in range(20))
+    head = "data_\n\nloop_\n_rlnSpectralIndex #1\n_rlnReferenceTau2 #2\n"
+    (folder / "tau.star").write_text(f"{head}{rows}\n")
+
+
+def mask_out_of_range(folder: Path) -> None:
+    with mrcfile.new(folder / "mask.mrc", overwrite=True) as file:
+        file.set_data(np.full((BOX, BOX, BOX), 3.0, np.float32))
+        file.voxel_size = PIXEL
+
+
 def nothing(folder: Path) -> None:
     return None
 
@@ -190,7 +202,11 @@ CASES: list[tuple[Callable[[Path], None], str, list[str]]] = [
     (nothing, "--sym Q5", ["--sym: unknown point group 'Q5'", "allowed: Cn, Dn"]),
     (nothing, "--sym C4h", ["--sym", "'C4h'", "allowed: Cn, Dn"]),
     (nothing, "--solvent_mask mask.mrc", ["mask.mrc: cannot be read", "check the path"]),
-    (nothing, "--tau tau.star", ["tau.star"]),
+    (nothing, "--tau tau.star", ["tau.star", "check the path"]),
+    (tau2_of_another_box, "--tau tau.star", ["tau.star: 20 shells", "41"]),
+    (mask_out_of_range, "--solvent_mask mask.mrc", ["mask.mrc", "from 3 to 3", "[0, 1]"]),
+    (nothing, "--relax_sym C4", ["--relax_sym", "out of scope"]),
+    (nothing, "--max_significants few", ["--maxsig few: not allowed", "a whole number"]),
     (nothing, "--sigma sigma.star", ["sigma.star"]),
     (nothing, "--healpix_order 12", ["--healpix_order 12: not allowed", "at most"]),
     (nothing, "--device PLATO:7", ["PLATO:7"]),

@@ -1,5 +1,7 @@
 """Values, ranges and the rules between options. Specification E 7.1, 6.6."""
 
+from typing import get_args
+
 import pytest
 
 from clrelion.errors import OptionsError
@@ -68,6 +70,11 @@ def test_relions_spellings_of_values(name: str, value: object, expected: object)
         ("symmetry", "I5", "allowed: .*I1, I2, I3, I4"),
         ("symmetry", "C1,C4", "unknown point group"),
         ("memory_limit_bytes", "lots", "--memory_limit lots: not allowed"),
+        ("width_mask_edge_px", "-1", "--maskedge -1: not allowed; allowed: a whole number, at lea"),
+        ("adaptive_fraction", "0", "--adaptive_fraction 0: not allowed; allowed: a number, above 0"),
+        ("adaptive_fraction", "1.5", "above 0, at most 1"),
+        ("max_significant", "2.5", "--maxsig 2.5: not allowed; allowed: a whole number"),
+        ("n_classes", "0", "--K 0: not allowed; allowed: a whole number, at least 1"),
         ("no_such", "1", "there is no option 'no_such'"),
     ],
 )
@@ -76,6 +83,19 @@ def test_wrong_value_names_the_flag_and_what_is_allowed(
 ) -> None:
     with pytest.raises(OptionsError, match=message):
         options(**{name: value})
+
+
+NUMBERS = [
+    name
+    for name, field in RefineOptions.model_fields.items()
+    if {int, float} & {field.annotation, *get_args(field.annotation)}
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_text_for_a_number_names_the_flag_and_what_is_allowed(name: str) -> None:
+    with pytest.raises(OptionsError, match=f"{flag_of(name)} many: not allowed; allowed: a "):
+        options(**{name: "many"})
 
 
 @pytest.mark.parametrize("name", ["C1", "C7", "D2", "D12", "T", "O", "I", "I1", "I2", "I3", "I4"])

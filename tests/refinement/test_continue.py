@@ -356,12 +356,12 @@ class TestStoredOptions:
         given = {
             "particles_star": "p.star", "output_root": "o", "reference": "r.mrc",
             "minres_map": 7, "sigma2_fudge": 1.25, "min_sigma2_offset_angst2": 0.5,
-            "consistent_offset_prior": True, "always_cc": True,
+            "consistent_offset_prior": True, "always_cc": True, "relion_quirks": True,
         }  # fmt: skip
         options = RefineOptions.from_values(given)
         labels = own_labels(options, cast(RunState, state))
         wanted = {name: given[name] for name in stored_own_options(labels)}
-        assert len(wanted) == 5
+        assert len(wanted) == 6
         assert RefineOptions.from_values({**given, **stored_own_options(labels)}) == options
         assert stored_own_options({}) == {}
 

@@ -41,6 +41,8 @@ class StepRun:
         Iterations to compare, in order; None is the converged one.
     starts_from
         Iteration of RELION's own files to continue from; None: the recorded command as it is.
+    own_arguments
+        What clrelion's command has beside RELION's.
     relaxation
         Why RELION's answer cannot come out to the last digit; None: it must.
     """
@@ -49,6 +51,7 @@ class StepRun:
     iterations: tuple[int | None, ...]
     starts_from: int | None = None
     relaxation: Relaxation | None = None
+    own_arguments: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -77,7 +80,7 @@ WHOLE_STEP_RUNS = (
     StepRun("bg/os2", (1, 2)),
     StepRun("bg/c4", (1, 2)),
     StepRun("bg/nomask", (1,), relaxation=NOISE_FILL),
-    StepRun("bg/loc", (1,), relaxation=LOST_DIRECTIONS),
+    StepRun("bg/loc", (1,), relaxation=LOST_DIRECTIONS, own_arguments=("--relion_quirks",)),
     StepRun("pol/base", (1, 2, 3)),
     StepRun("pol/nocc", (1, 2)),
     StepRun("pol/pert", (1, 2, 3)),
@@ -127,7 +130,7 @@ def arguments_of(run: StepRun, output_root: Path, precision: str, device: str) -
         start = f"{start_folder(run)}/run_it{run.starts_from:03d}_optimiser.star"
         last = "--auto_iter_max" if run.name == "pol/auto" else "--iter"
         arguments = ["--continue", start, last, str(run.iterations[-1]), "--o", str(output_root)]
-    return [*arguments, "--precision", precision, "--device", device]
+    return [*arguments, *run.own_arguments, "--precision", precision, "--device", device]
 
 
 def repeat_run(
