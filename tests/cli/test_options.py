@@ -71,7 +71,7 @@ def test_relions_spellings_of_values(name: str, value: object, expected: object)
         ("symmetry", "C1,C4", "unknown point group"),
         ("memory_limit_bytes", "lots", "--memory_limit lots: not allowed"),
         ("width_mask_edge_px", "-1", "--maskedge -1: not allowed; allowed: a whole number, at lea"),
-        ("adaptive_fraction", "0", "--adaptive_fraction 0: not allowed; allowed: a number, above 0"),
+        ("adaptive_fraction", "0", "--adaptive_fraction 0: not allowed; allowed: a number, abo"),
         ("adaptive_fraction", "1.5", "above 0, at most 1"),
         ("max_significant", "2.5", "--maxsig 2.5: not allowed; allowed: a whole number"),
         ("n_classes", "0", "--K 0: not allowed; allowed: a whole number, at least 1"),
