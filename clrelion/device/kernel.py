@@ -230,6 +230,7 @@ class Kernel:
         self._kernel.set_scalar_arg_dtypes([a.launch_dtype for a in self.arguments])
         # clSetKernelArg and the launch are two calls: threads must not interleave them.
         self._lock = threading.Lock()
+        self._largest_group: int | None = None
 
     def __call__(
         self, global_size: tuple[int, ...], local_size: tuple[int, ...] | None, *args: Any
@@ -268,10 +269,7 @@ class Kernel:
         values = [convert(value) for convert, value in zip(self._converters, args, strict=True)]
         session = self._session
         if local_size is None and not session.is_cpu:
-            # drivers take a divisor of the size, which may be 1: a tenth of the speed
-            group = _GROUP if global_size[0] >= 4 * _GROUP else _SMALL_GROUP
-            local_size = (group, *(1 for _ in global_size[1:]))
-            global_size = (-(-global_size[0] // group) * group, *global_size[1:])
+            global_size, local_size = self._grouped(global_size)
         try:
             with self._lock:
                 event: cl.Event = self._kernel(session.queue, global_size, local_size, *values)
@@ -281,6 +279,15 @@ class Kernel:
         if session.profile.kernel_events:
             session.profile.record_kernel(self.name, event)
         return event
+
+    def _grouped(self, global_size: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Choose work-groups: drivers take a divisor of the size, which may be 1."""
+        if self._largest_group is None:
+            self._largest_group = self.max_work_group_size()
+        wanted = _GROUP if global_size[0] >= 4 * _GROUP else _SMALL_GROUP
+        group = min(wanted, self._largest_group)
+        first = -(-global_size[0] // group) * group
+        return (first, *global_size[1:]), (group, *(1 for _ in global_size[1:]))
 
     def max_work_group_size(self) -> int:
         """Largest work-group the device can run this kernel with."""

@@ -10,7 +10,7 @@ import pytest
 
 from clrelion.device import build, templates
 from clrelion.device.capabilities import FLOAT_ATOMICS_PATHS
-from clrelion.device.kernel import ArgumentType
+from clrelion.device.kernel import ArgumentType, Kernel
 from clrelion.device.session import DeviceSession
 from clrelion.errors import KernelBuildError
 
@@ -40,7 +40,9 @@ def test_call(session: DeviceSession, arguments: list[object]) -> None:
     np.testing.assert_allclose(result, np.append(0, 0.5 * np.arange(8) + 2 + 3j))
 
 
-def test_work_groups_of_graphics_cards_are_not_left_to_the_driver(session: DeviceSession) -> None:
+def test_work_groups_of_graphics_cards_are_not_left_to_the_driver(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A driver divides the size, which may be prime; CPUs get what the driver chooses."""
     source = """__kernel void sizes(__global int *out) {
         if (get_global_id(0) || get_global_id(1)) return;
@@ -54,6 +56,11 @@ def test_work_groups_of_graphics_cards_are_not_left_to_the_driver(session: Devic
     for n, sizes in ((67, [64, 1, 128, 5]), (1025, [256, 1, 1280, 5])):
         kernel((n, 5), None, out)
         assert other.to_host(out).tolist() == sizes
+    # a device, or the registers of a kernel, may allow less
+    monkeypatch.setattr(Kernel, "max_work_group_size", lambda _: 96)
+    kernel = other.kernel_from_source("sizes", source + "\n")
+    kernel((1025, 5), None, out)
+    assert other.to_host(out).tolist() == [96, 1, 1056, 5]
 
 
 def test_types_come_from_driver_and_from_source_alike(session: DeviceSession) -> None:
