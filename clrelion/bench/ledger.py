@@ -209,12 +209,19 @@ class LedgerSession(DeviceSession):
         As of DeviceSession.
     times_kernels
         Also take the device's own time of each kernel.
+    deterministic
+        As of DeviceSession.
     """
 
     def __init__(
-        self, device: DeviceInfo | str, precision: str = "single", *, times_kernels: bool = True
+        self,
+        device: DeviceInfo | str,
+        precision: str = "single",
+        *,
+        times_kernels: bool = True,
+        deterministic: bool = False,
     ) -> None:
-        super().__init__(device, precision, profiling=times_kernels)
+        super().__init__(device, precision, profiling=times_kernels, deterministic=deterministic)
         self.times_kernels = times_kernels
         self._counted: dict[int, Kernel] = {}
         self.restart()

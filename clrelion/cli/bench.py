@@ -138,7 +138,12 @@ def _run_all(given: argparse.Namespace, places: dict[str, Path]) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     for name, place in places.items():
         work = WORKLOADS[name].limited(given.iterations)
-        session = LedgerSession(device, given.precision, times_kernels=times_kernels)
+        session = LedgerSession(
+            device,
+            given.precision,
+            times_kernels=times_kernels,
+            deterministic="--deterministic" in given.options.split(),
+        )
         results["workloads"][name], records[name] = _run(work, place, session, given)
         if given.timeline is not None:
             _draw(given, name, records[name], device.label)

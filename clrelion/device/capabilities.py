@@ -23,6 +23,9 @@ FLOAT_ATOMICS_PATHS = ("ext", "nv_v4", "nv", "amd", "cas")
 
 DOUBLE_ATOMICS_PATHS = ("ext", "nv", "amd", "cas")
 
+INTEGER_ATOMICS_PATHS = ("long", "carry")
+"""Paths of ``fixed_add``, best first; see ``cl/common/fixed_point.cl.mako``."""
+
 _PATH_NAMES = {
     "ext": "cl_ext_float_atomics",
     "nv_v4": "PTX red.v4",
@@ -37,6 +40,13 @@ __kernel void probe(volatile __global real *sums)
     const int item = (int)get_global_id(0);
     atomic_add_real(sums + item % 4, (real)item);
     atomic_add_real4(sums + 4, (real4)((real)1, (real)2, (real)3, (real)item));
+}
+"""
+_FIXED_POINT_PROBE = """<%include file="/common/fixed_point.cl.mako"/>
+__kernel void probe(volatile __global long *sums)
+{
+    const long item = get_global_id(0);
+    fixed_add(sums + item % 2, (item - 100) * 2147483649L);
 }
 """
 _TENSOR_PROBE = """<%include file="/common/tensor.cl.mako"/>
@@ -127,6 +137,18 @@ def probe(device: cl.Device, context: cl.Context | None = None) -> Capabilities:
     return _known[key]
 
 
+def integer_atomics_path(device: cl.Device, context: cl.Context | None = None) -> str:
+    """Path of ``fixed_add`` on a device, one of :data:`INTEGER_ATOMICS_PATHS`, or ``none``.
+
+    Probed when a session asks for it: most do not.
+    """
+    prober = _Prober(device, context)
+    for path in INTEGER_ATOMICS_PATHS:
+        if prober.adds_integers(path):
+            return path
+    return "none"
+
+
 class _Prober:
     """Builds and runs the probe kernels on one device."""
 
@@ -156,6 +178,11 @@ class _Prober:
         return Capabilities(
             language, fp64, float_path, double_path, tensor, self._compute_capability()
         )
+
+    def adds_integers(self, path: str) -> bool:
+        if path == "long" and "cl_khr_int64_base_atomics" not in self.extensions:
+            return False
+        return self._works(self._integer_atomics, path)
 
     def _first_path(self, paths: Sequence[str], precision: str) -> str:
         for path in paths:
@@ -239,6 +266,12 @@ class _Prober:
         expected = [items[i::4].sum() for i in range(4)]
         expected += [_N_PROBE_ITEMS, 2 * _N_PROBE_ITEMS, 3 * _N_PROBE_ITEMS, items.sum()]
         return bool(np.array_equal(result, expected))
+
+    def _integer_atomics(self, path: str) -> bool:
+        source = render_source("capability probe", _FIXED_POINT_PROBE, {"integer_atomics": path})
+        result = self._run_probe(source, [np.zeros(2, np.int64)], _N_PROBE_ITEMS, None)
+        values = (np.arange(_N_PROBE_ITEMS) - 100) * 2147483649
+        return bool(np.array_equal(result, [values[0::2].sum(), values[1::2].sum()]))
 
     def _tensor(self) -> bool:
         A = (np.arange(256) % 13 - 6).astype(np.float16).reshape(16, 16)

@@ -12,7 +12,7 @@ import pyopencl as cl
 import pyopencl.array as cl_array
 import scipy.fft
 
-from clrelion.device.line_fft import LineFFT, Samples
+from clrelion.device.line_fft import LineFFT, Samples, longest_line
 from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
@@ -50,7 +50,8 @@ class BatchFFT2D:
         Even image size in pixels.
     backend : str
         One of :data:`BACKENDS`, or ``auto``: the fastest, measured once for each device,
-        precision and box and remembered in the user's cache folder.
+        precision and box and remembered in the user's cache folder; in a deterministic session
+        nothing is measured.
     n_images_expected : int, optional
         How many images will be transformed in all; with ``auto``, the device libraries are not
         even compiled where the host needs under two seconds for them.
@@ -141,7 +142,14 @@ def available_backends(session: DeviceSession) -> list[str]:
     return names
 
 
+def _fixed_backend(session: DeviceSession, box: int) -> str:
+    """Choose without measuring: our own kernel on graphics cards, where a line fits into it."""
+    return "host" if session.is_cpu or box > longest_line(session) else "kernel"
+
+
 def _fastest_backend(session: DeviceSession, box: int, n_images_expected: int | None) -> str:
+    if session.deterministic:
+        return _fixed_backend(session, box)
     times = MeasuredTimes(session, f"{_N_TRIAL_IMAGES} images of {box} px")
 
     def seconds_of(name: str) -> float:

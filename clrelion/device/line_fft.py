@@ -159,7 +159,8 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
     ----------
     n_lines_expected : float
         How many lines the run will transform in all; the libraries are compiled and tried only
-        where our own kernel would need more than two seconds for them.
+        where our own kernel would need more than two seconds for them, and never in a
+        deterministic session.
     """
     key = ("line_fft", length)
     known: LineFFT | None = session.plans.get(key)
@@ -167,7 +168,7 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
         return known
     own = "host" if length > longest_line(session) else "kernel"
     best = LineFFT(session, length, own)
-    if n_lines_expected > 0 and not session.is_cpu:
+    if n_lines_expected > 0 and not session.is_cpu and not session.deterministic:
         times = MeasuredTimes(session, f"{_N_TRIAL_LINES} lines of {length}")
         best_seconds = _seconds_of(best, times)
         if best_seconds / _N_TRIAL_LINES * n_lines_expected > _WORTHWHILE_SECONDS:

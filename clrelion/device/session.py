@@ -29,6 +29,8 @@ from clrelion.errors import DeviceError, OptionsError
 logger = logging.getLogger(__name__)
 
 _FILL_BYTES = 2**30
+# What a deterministic session counts on instead of what is free.
+_FIXED_SHARE = 0.8
 # A CPU device shares its memory with the images and volumes of the host.
 _HOST_SHARE = 0.25
 
@@ -44,6 +46,10 @@ class DeviceSession:
         ``single`` or ``double``: what ``real`` means in the kernels.
     profiling : bool
         Time each kernel by device events (``profile.kernels``).
+    deterministic : bool
+        Nothing that decides about a result may depend on scheduling, on measured times or on the
+        memory that happens to be free: the sums of the kernels do not depend on the order of
+        additions, and transforms and memory budget are fixed choices.
 
     Attributes
     ----------
@@ -75,11 +81,13 @@ class DeviceSession:
         precision: str = "single",
         *,
         profiling: bool = False,
+        deterministic: bool = False,
     ) -> None:
         if precision not in ("single", "double"):
             raise OptionsError(f"precision '{precision}': choose single or double")
         self.info = choose_device(device) if isinstance(device, str) else device
         self.precision = precision
+        self.deterministic = deterministic
         self.device: cl.Device = self.info.handle
         # Any: pyopencl's stub knows no value for "no property", which is 0 at run time
         properties: Any = cl.command_queue_properties.PROFILING_ENABLE if profiling else 0
@@ -92,6 +100,9 @@ class DeviceSession:
             ) from error
         self.capabilities = capability_probes.probe(self.device, self.context)
         self._check_precision()
+        self._integer_atomics = "none"
+        if deterministic:
+            self._integer_atomics = self._probed_integer_atomics()
         is_double = precision == "double"
         self.real: type[np.float32] | type[np.float64] = np.float64 if is_double else np.float32
         self.complex: type[np.complex64] | type[np.complex128] = (
@@ -115,6 +126,15 @@ class DeviceSession:
                 "use --precision single or another --device"
             )
 
+    def _probed_integer_atomics(self) -> str:
+        path = capability_probes.integer_atomics_path(self.device, self.context)
+        if path == "none":
+            raise DeviceError(
+                f"device {self.info.label}: atomic additions of integers do not work on it; drop "
+                "--deterministic, or use another --device"
+            )
+        return path
+
     @property
     def template_params(self) -> dict[str, Any]:
         """Parameters that every template gets; ``kernel(..., name=value)`` overrides them."""
@@ -122,9 +142,11 @@ class DeviceSession:
             "real": "double" if self.precision == "double" else "float",
             "double_precision": self.precision == "double",
             "float_atomics": self.capabilities.atomics_path(self.precision),
+            "integer_atomics": self._integer_atomics,
             "tensor": self.capabilities.tensor if self.precision == "single" else "none",
             "is_cpu": self.is_cpu,
             "tiled": False,
+            "fixed_point": False,
         }
 
     def kernel(self, name: str, /, *, options: Sequence[str] = (), **params: Any) -> Kernel:
@@ -343,12 +365,18 @@ class DeviceSession:
         ----------
         limit_bytes : int, optional
             The user's limit, see :func:`clrelion.device.memory.parse_memory_limit`.
+
+        Notes
+        -----
+        A deterministic session counts on a fixed share of the memory, free or not.
         """
         total = self.info.global_memory_bytes
         free = min(total, free_memory_bytes(self.info) + self.held_bytes)
+        if self.deterministic:
+            free = int(_FIXED_SHARE * total)
         margin = margin_of_total(total)
         if self.is_cpu:
-            available = host_available_bytes() or total
+            available = free if self.deterministic else host_available_bytes() or total
             margin = max(margin, free - int(_HOST_SHARE * available))
         largest = min(self.info.max_allocation_bytes, LARGEST_BUFFER_BYTES)
         budget = MemoryBudget(total, free, margin, limit_bytes, largest)

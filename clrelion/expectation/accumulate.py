@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from clrelion.expectation.images import SMALLEST_SCALE, BatchImages
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
-from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
 from clrelion.expectation.store import StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
@@ -38,10 +39,10 @@ def empty_sums(settings: ExpectationSettings) -> ParameterSums:
 class Accumulator:
     """Sums of a half-set over its particles (specification E 5.6, M 4.2).
 
+    Particles are added one by one, in their order: how they come in parts does not change a bit.
+
     Attributes
     ----------
-    sums
-        All but the volumes.
     skipped
         Particles left out, with the reason.
     """
@@ -52,8 +53,16 @@ class Accumulator:
         self._settings = settings
         self._table = table
         self._results = results
-        self.sums = empty_sums(settings)
+        self._sums = empty_sums(settings)
+        self._by_shell: dict[int, _ImageSums] = {}
         self.skipped: dict[int, str] = {}
+
+    def total(self) -> ParameterSums:
+        """Give all sums but the volumes; nothing may be added any more."""
+        for group, images in self._by_shell.items():
+            images.add_to(self._sums, group)
+        self._by_shell.clear()
+        return self._sums
 
     def skip(self, particle: int, reason: str) -> None:
         """Leave a particle out of this iteration."""
@@ -77,7 +86,6 @@ class Accumulator:
         residual = self._residuals(setup, batch, samples, stored)
         residual[~good] = 0.0
         self._add_noise(setup, residual, samples, batch, good)
-        self.sums.sigma2_offset_sum += float(samples.sum_offset2[good].sum())
         norm = self._norms(batch, residual)
         likelihood = np.zeros(batch.n)
         likelihood[good] = setup.log_likelihoods(
@@ -87,9 +95,11 @@ class Accumulator:
             samples.sum_weight[good],
         )
         pmax = np.divide(1.0, samples.sum_weight, out=np.zeros(batch.n), where=good)
-        self.sums.norm_sum += float(norm[good].sum())
-        self.sums.log_likelihood += float(likelihood.sum())
-        self.sums.pmax_sum += float(pmax.sum())
+        sums = self._sums
+        sums.sigma2_offset_sum = _added(sums.sigma2_offset_sum, samples.sum_offset2[good])
+        sums.norm_sum = _added(sums.norm_sum, norm[good])
+        sums.log_likelihood = _added(sums.log_likelihood, likelihood)
+        sums.pmax_sum = _added(sums.pmax_sum, pmax)
         if self._settings.do_scale_correction:
             self._add_scales(batch, stored, good)
         kept = np.flatnonzero(good)
@@ -123,29 +133,23 @@ class Accumulator:
         batch: BatchImages,
         good: NDArray[np.bool_],
     ) -> None:
-        geometry, noise = setup.geometry, self.sums.sigma2_noise[setup.group]
-        by_model_shell = geometry.to_model_shells(residual.sum(axis=0), len(noise))
-        # from the units of these images to those of the model's box
-        noise += by_model_shell * geometry.remap**2
-        self.sums.sumw_group[setup.group] += samples.sum_omega[good].sum()
-        if geometry.optics.ctf_premultiplied:
-            self._add_ctf2(setup, batch, good)
-
-    def _add_ctf2(self, setup: OpticsSetup, batch: BatchImages, good: NDArray[np.bool_]) -> None:
-        """Sum the squared CTF of premultiplied images by shell (specification M 3.4)."""
-        # the ones that stand for the CTF without --ctf may have more rows
-        ctf2 = np.asarray(batch.ctf.get(), dtype=np.float64)[: batch.n]
-        scale = batch.scale / setup.geometry.amplitude
-        weighted = (ctf2 * scale[:, None])[good].sum(axis=0)
-        by_shell = np.bincount(setup.pixels.shell, weights=weighted).astype(np.float64)
-        target = self.sums.ctf2[setup.group]
-        target += setup.geometry.to_model_shells(by_shell, len(target))
+        if setup.group not in self._by_shell:
+            self._by_shell[setup.group] = _ImageSums.of(setup)
+        images = self._by_shell[setup.group]
+        _add_rows(images.residual, residual)
+        sumw = self._sums.sumw_group
+        sumw[setup.group] = _added(sumw[setup.group], samples.sum_omega[good])
+        if setup.geometry.optics.ctf_premultiplied:
+            # the ones that stand for the CTF without --ctf may have more rows
+            ctf2 = np.asarray(batch.ctf.get(), dtype=np.float64)[: batch.n]
+            scale = batch.scale / setup.geometry.amplitude
+            _add_rows(images.ctf2, (ctf2 * scale[:, None])[good])
 
     def add_orientations(self, by_direction: NDArray[np.float64]) -> None:
         """Add the posterior weight of each class and direction, float64 (n_classes, n_dir)."""
-        self.sums.pdf_class += by_direction.sum(axis=1)
+        self._sums.pdf_class += by_direction.sum(axis=1)
         if not self._settings.keeps_orientation:
-            self.sums.pdf_direction += by_direction
+            self._sums.pdf_direction += by_direction
 
     def _norms(self, batch: BatchImages, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the new norm corrections (specification E 5.6)."""
@@ -166,11 +170,9 @@ class Accumulator:
     def _add_scales(self, batch: BatchImages, stored: StoredSums, good: NDArray[np.bool_]) -> None:
         group = self._table.scale_group[batch.ids[good]]
         old = np.maximum(self._settings.scale_correction[group], SMALLEST_SCALE)
-        n_groups = len(self.sums.scale_xa)
-        self.sums.scale_xa += np.bincount(group, stored.scale_cross[good] / old, minlength=n_groups)
-        self.sums.scale_aa += np.bincount(
-            group, stored.scale_power[good] / old**2, minlength=n_groups
-        )
+        sums = self._sums
+        sums.scale_xa = _added_by_place(sums.scale_xa, group, stored.scale_cross[good] / old)
+        sums.scale_aa = _added_by_place(sums.scale_aa, group, stored.scale_power[good] / old**2)
 
     def _record(
         self,
@@ -190,3 +192,63 @@ class Accumulator:
         results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = rot, tilt, psi
         results.origin_x_angst[ids], results.origin_y_angst[ids] = offset[:, 0], offset[:, 1]
         results.class_number[ids] = best.classes[kept]
+
+
+@dataclass
+class _ImageSums:
+    """Sums over the images of one optics group, in units of these images.
+
+    Attributes
+    ----------
+    geometry
+        Of these images.
+    shell
+        int, (n_list,); image shell of the listed pixels.
+    residual
+        float64, (n_box/2+1,); weighted squared residuals by image shell.
+    ctf2
+        float64, (n_list,); squared CTF of premultiplied images at the listed pixels.
+    """
+
+    geometry: ImageGeometry
+    shell: NDArray[np.int32]
+    residual: NDArray[np.float64]
+    ctf2: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, setup: OpticsSetup) -> _ImageSums:
+        """Nothing added yet."""
+        geometry, pixels = setup.geometry, setup.pixels
+        n_shells = geometry.optics.box_px // 2 + 1
+        return cls(geometry, pixels.shell, np.zeros(n_shells), np.zeros(pixels.n))
+
+    def add_to(self, sums: ParameterSums, group: int) -> None:
+        """Add them to the sums by model shell (specification E 5.6, M 3.4)."""
+        geometry, noise = self.geometry, sums.sigma2_noise[group]
+        # from the units of these images to those of the model's box
+        noise += geometry.to_model_shells(self.residual, len(noise)) * geometry.remap**2
+        if geometry.optics.ctf_premultiplied:
+            by_shell = np.bincount(self.shell, weights=self.ctf2).astype(np.float64)
+            target = sums.ctf2[group]
+            target += geometry.to_model_shells(by_shell, len(target))
+
+
+def _added(total: float, values: NDArray[np.float64]) -> float:
+    """Add numbers to a sum one after the other; numpy.sum would add them up in a tree."""
+    return float(np.cumsum(np.append(total, values))[-1])
+
+
+def _add_rows(total: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
+    """Add rows to a sum of rows, one after the other, in place."""
+    for row in rows:
+        total += row
+
+
+def _added_by_place(
+    total: NDArray[np.float64], place: NDArray[np.int64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Add numbers to the elements of a (flattened) array, one after the other."""
+    n = total.size
+    places, all_values = np.append(np.arange(n), place), np.append(total, values)
+    sums = np.asarray(np.bincount(places, all_values, minlength=n), dtype=np.float64)
+    return sums.reshape(total.shape)

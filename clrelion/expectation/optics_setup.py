@@ -215,6 +215,8 @@ class OpticsSetup:
         half = self.geometry.image_size // 2
         # what does not depend on the reference was left out of the squared differences
         weights = self._shell_weights(scored)
-        constant = 0.5 * (spectrum[:, : scored - 1] @ weights[:-1] + edge_power * weights[-1])
+        # not a matrix product, whose sums may depend on the number of images
+        inner = (spectrum[:, : scored - 1] * weights[:-1]).sum(axis=1)
+        constant = 0.5 * (inner + edge_power * weights[-1])
         constant += 0.5 * spectrum[:, half + 1 :].sum(axis=1)
         return np.asarray(np.log(sum_weight) + maximum - constant - self._constant)

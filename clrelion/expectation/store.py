@@ -208,13 +208,18 @@ class StoreJob:
         session, volumes = self.session, self.volumes
         n, n_list = self.pixel_sums.shape[:2]
         name = "weighted_sums_workers" if volumes.n_workers else "weighted_sums"
-        kernel = session.kernel(f"expectation/{name}", tiled=volumes.is_tiled)
+        kernel = session.kernel(
+            f"expectation/{name}", tiled=volumes.is_tiled, fixed_point=volumes.is_fixed_point
+        )
         size, local = ((volumes.n_workers,), (1,)) if volumes.n_workers else ((n_list, n), None)
         shares = self.first_image if volumes.n_workers else n
         # the sums by pixel are the same with every tile
         for planes, *span in volumes.tiles():
             kernel(
-                size, local, *self.arguments, *span, *self.geometry, shares, planes, self.pixel_sums
+                size,
+                local,
+                *(*self.arguments, *span, *self.geometry, shares, planes, self.pixel_sums),
+                *volumes.scales(),
             )
         lists = self.lists
         self.orientation_sums.add(lists.direction, self.row_sum, lists.per_block, lists.blocks.n)
@@ -277,6 +282,7 @@ def prepare_store(
     n = batch.n
     kept = _keep_rows(session, omega, lists, block_start, settings.n_child_translations)
     compared, data, weight = _pixel_factors(session, batch, weights)
+    volumes.reserve(batch.unmasked_ft, data, weight)
     arguments = (
         *(batch.image_ft, batch.unmasked_ft, compared, data, weight, slices),
         kept.row_start,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.device_reference import DeviceReferenceTransform
+from clrelion.expectation.fixed_point import FixedPointSums
 from clrelion.expectation.reference import ReferenceTransform
 from clrelion.fourier.transforms import workers_or_default
 
@@ -133,6 +134,13 @@ class SumTiles:
         Planes on the device at a time, from the memory plan.
     n_copies
         Volumes that are added up in the end, one a worker of a CPU.
+    expected_totals
+        For sums of whole numbers, see `FixedPointSums`; None: sums of reals.
+
+    Attributes
+    ----------
+    fixed_point
+        What the kernels add to in place of the reals, or None.
 
     Raises
     ------
@@ -148,12 +156,16 @@ class SumTiles:
         nx: int,
         tile_planes: int,
         n_copies: int,
+        expected_totals: tuple[float, float] | None = None,
     ) -> None:
         self._session = session
         self._order = _TileOrder(n_planes, min(tile_planes, n_planes), 0)
         self._n_copies = n_copies
         planes = min(tile_planes, n_planes)
         self._tile = session.zeros((n_copies * planes, edge, nx, 4), session.real)
+        self.fixed_point: FixedPointSums | None = None
+        if expected_totals is not None:
+            self.fixed_point = FixedPointSums(session, planes * edge * nx, expected_totals)
         self._host: NDArray[Any] | None = None
         self._shape = (n_planes, edge, nx, 4)
         self._is_filled = np.zeros(len(self._order.tiles), dtype=np.bool_)
@@ -165,7 +177,7 @@ class SumTiles:
 
     @property
     def values(self) -> Array:
-        """The planes on the device, (copies x planes, M, P+2, 4)."""
+        """The planes on the device, real (copies x planes, M, P+2, 4)."""
         return self._tile
 
     def each(self) -> Iterator[tuple[Array, int, int]]:
@@ -178,7 +190,13 @@ class SumTiles:
                 self._flush()
                 self._session.fill_zero(self._tile)
                 order.current = place
-            yield self._tile, *order.tiles[place]
+            adds_to = self._tile if self.fixed_point is None else self.fixed_point.values
+            yield adds_to, *order.tiles[place]
+
+    def collect(self) -> None:
+        """Bring all that was added to the tile on the device into its reals."""
+        if self.fixed_point is not None:
+            self.fixed_point.move_to(self._tile)
 
     def to_host(self) -> NDArray[Any]:
         """Give the sums of all planes, real (n_planes, M, P+2, 4), copies added up."""
@@ -200,6 +218,7 @@ class SumTiles:
         """Add the tile on the device to the host's planes."""
         place = self._order.current
         assert place is not None
+        self.collect()
         first, n = self._order.tiles[place]
         host = self._on_host()[first : first + n]
         start = 0

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.expectation.fixed_point import expected_totals
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volume_tiles import SumTiles
 from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
+from clrelion.planning.limits import sums_are_fixed_point
 
 if TYPE_CHECKING:
     from pyopencl.array import Array
@@ -19,21 +24,30 @@ if TYPE_CHECKING:
 
 __all__ = ["BackprojectionVolumes"]
 
+_WORK_GROUP = 64
+
 
 class BackprojectionVolumes:
     """Back-projection sums of all classes on the device, as (re, im, weight, 0).
 
     On CPUs each worker has volumes of its own, so that no atomics are needed and the sums have a
-    fixed order; on other devices there is one set and atomic additions.
+    fixed order; on other devices there is one set and atomic additions, of whole numbers if the
+    session is deterministic.
 
     Parameters
     ----------
     placement
         From the memory plan.
+    n_particles
+        Particles that will be added at most.
     """
 
     def __init__(
-        self, session: DeviceSession, settings: ExpectationSettings, placement: VolumePlacement
+        self,
+        session: DeviceSession,
+        settings: ExpectationSettings,
+        placement: VolumePlacement,
+        n_particles: int,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -49,12 +63,45 @@ class BackprojectionVolumes:
             nx,
             placement.sum_planes,
             max(1, self.n_workers),
+            expected_totals(settings, n_particles) if sums_are_fixed_point(session) else None,
         )
 
     @property
     def is_tiled(self) -> bool:
         """Only some planes are on the device at a time."""
         return self._tiles.is_tiled
+
+    @property
+    def is_fixed_point(self) -> bool:
+        """The kernels add whole numbers."""
+        return self._tiles.fixed_point is not None
+
+    def scales(self) -> tuple[float, ...]:
+        """Last arguments of kernel weighted_sums: what data and weights are multiplied with."""
+        fixed_point = self._tiles.fixed_point
+        return () if fixed_point is None else fixed_point.scales
+
+    def reserve(self, unmasked_ft: Array, data: Array, weight: Array) -> None:
+        """Get ready for the images of a part; nothing to do for sums of reals.
+
+        Parameters
+        ----------
+        unmasked_ft
+            complex device array, (n, n_list).
+        data, weight
+            real device arrays, (n, n_list); factors of kernel backprojection_weights.
+        """
+        fixed_point = self._tiles.fixed_point
+        if fixed_point is None:
+            return
+        session, (n, n_list) = self._session, data.shape
+        wg = 1 if session.is_cpu else _WORK_GROUP
+        maxima_d = session.empty((n, 2), session.real)
+        session.kernel("expectation/insertion_maxima", wg=wg)(
+            (n * wg,), (wg,), unmasked_ft, data, weight, n_list, maxima_d
+        )
+        maxima: NDArray[np.float64] = session.to_host(maxima_d).astype(np.float64)
+        fixed_point.reserve(maxima, self._tiles.values)
 
     def tiles(self) -> Iterator[tuple[Array, int, int]]:
         """Yield each tile: its planes, the number of the first one, and how many there are."""
@@ -67,6 +114,7 @@ class BackprojectionVolumes:
 
     def sums(self) -> list[VolumeSums]:
         """Sums of each class, where the memory plan wants them; the workers' are added up."""
+        self._tiles.collect()
         if self._stays:
             return list(self._on_device())
         settings = self._settings

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clrelion.errors import ContinueError, StarError
 from clrelion.io.star import StarBlock, read_star
-from clrelion.io.star_writer import Block, Column, StarTable, write_star
+from clrelion.io.star_writer import Block, Column, StarTable, format_floats, write_star
 
 _FLOAT_LABELS = {
     "pixel_size_angst": "rlnPixelSize",
@@ -250,7 +250,8 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
 
     Notes
     -----
-    Specification E 6.3.
+    Specification E 6.3, but with all digits: with RELION's six decimals a continued run has
+    another resolution and other spectra than the one it goes on from, and soon other poses.
     """
     n_groups = len(model.group_names)
     classes: dict[str, Column] = {"rlnReferenceImage": model.class_files}
@@ -270,7 +271,7 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
             StarTable(f"model_pdf_orient_class_{k + 1}", {"rlnOrientationDistribution": pdf})
             for k, pdf in enumerate(model.pdf_direction)
         ]
-    write_star(path, blocks)
+    write_star(path, blocks, all_digits=True)
 
 
 def _general_block(model: ModelFile) -> StarTable:
@@ -304,14 +305,19 @@ def _general_block(model: ModelFile) -> StarTable:
     )
 
 
+def _for_readers(values: NDArray[np.float64]) -> list[str]:
+    """Reals that no run goes on from, in RELION's format."""
+    return [text.strip() for text in format_floats(values)]
+
+
 def _class_block(model: ModelFile, k: int) -> StarTable:
     shells = np.arange(model.n_shells)
     box_angst = model.ori_size * model.pixel_size_angst
     columns: dict[str, Column] = {
         "rlnSpectralIndex": shells,
-        "rlnResolution": shells / box_angst,
-        "rlnAngstromResolution": np.where(
-            shells == 0, _NO_RESOLUTION_ANGST, box_angst / np.maximum(shells, 1)
+        "rlnResolution": _for_readers(shells / box_angst),
+        "rlnAngstromResolution": _for_readers(
+            np.where(shells == 0, _NO_RESOLUTION_ANGST, box_angst / np.maximum(shells, 1))
         ),
     }
     columns |= {label: getattr(model, name)[k] for name, label in _SPECTRUM_LABELS.items()}
@@ -326,7 +332,7 @@ def _noise_block(model: ModelFile, g: int) -> StarTable:
         f"model_optics_group_{g + 1}",
         {
             "rlnSpectralIndex": shells,
-            "rlnResolution": shells / (model.ori_size * model.pixel_size_angst),
+            "rlnResolution": _for_readers(shells / (model.ori_size * model.pixel_size_angst)),
             "rlnSigma2Noise": model.sigma2_noise[g, shells],
         },
     )

@@ -270,7 +270,9 @@ def _value_of(block: StarBlock, label: str, kind: Any) -> Any:
     return text if kind is str or text not in (_NO_FILE, "") else None
 
 
-def write_optimiser(path: str | os.PathLike[str], optimiser: OptimiserFile) -> None:
+def write_optimiser(
+    path: str | os.PathLike[str], optimiser: OptimiserFile, all_digits: bool = False
+) -> None:
     """Write an optimiser file with all labels of RELION 5.0.1, so that RELION can go on from it.
 
     Parameters
@@ -279,6 +281,8 @@ def write_optimiser(path: str | os.PathLike[str], optimiser: OptimiserFile) -> N
         File to write.
     optimiser
         State of the run.
+    all_digits
+        See :func:`~clrelion.io.star_writer.write_star`.
 
     Notes
     -----
@@ -296,4 +300,5 @@ def write_optimiser(path: str | os.PathLike[str], optimiser: OptimiserFile) -> N
     blocks: list[Block] = [StarTable.of_values(_BLOCK, values)]
     if optimiser.own_options:
         blocks.append(StarTable.of_values(_OWN_BLOCK, optimiser.own_options))
-    write_star(path, blocks, comments=(optimiser.program, optimiser.command_line))
+    comments = (optimiser.program, optimiser.command_line)
+    write_star(path, blocks, comments, all_digits)

@@ -218,7 +218,10 @@ def _make_table(
 
 
 def write_particles(
-    path: str | os.PathLike[str], table: ParticleTable, iteration_done: bool
+    path: str | os.PathLike[str],
+    table: ParticleTable,
+    iteration_done: bool,
+    all_digits: bool = False,
 ) -> None:
     """Write ``_data.star``.
 
@@ -231,6 +234,8 @@ def write_particles(
     iteration_done
         Also write the results of an iteration (log-likelihood, Pmax, significant samples); False
         for iteration 0.
+    all_digits
+        See :func:`~clrelion.io.star_writer.write_star`.
 
     Notes
     -----
@@ -257,7 +262,7 @@ def write_particles(
     columns: dict[str, Column] = {**raw, **refreshed}
     blocks: list[Block] = [table.raw["optics"], StarTable("particles", columns)]
     blocks += [block for name, block in table.raw.items() if name not in ("optics", "particles")]
-    write_star(path, blocks)
+    write_star(path, blocks, all_digits=all_digits)
 
 
 def _sort_rows(particles: StarBlock) -> NDArray[np.int64]:

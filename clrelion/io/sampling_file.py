@@ -105,7 +105,9 @@ def read_sampling(path: str | os.PathLike[str], with_directions: bool = True) ->
     )
 
 
-def write_sampling(path: str | os.PathLike[str], sampling: SamplingFile) -> None:
+def write_sampling(
+    path: str | os.PathLike[str], sampling: SamplingFile, all_digits: bool = False
+) -> None:
     """Write a sampling file with RELION's labels in RELION's order.
 
     Parameters
@@ -114,6 +116,8 @@ def write_sampling(path: str | os.PathLike[str], sampling: SamplingFile) -> None
         File to write.
     sampling
         The sampling.
+    all_digits
+        See :func:`~clrelion.io.star_writer.write_star`.
 
     Notes
     -----
@@ -143,4 +147,4 @@ def write_sampling(path: str | os.PathLike[str], sampling: SamplingFile) -> None
     if sampling.rot_deg is not None and sampling.tilt_deg is not None:
         angles = {"rlnAngleRot": sampling.rot_deg, "rlnAngleTilt": sampling.tilt_deg}
         blocks.append(StarTable(_DIRECTIONS, {**angles}))
-    write_star(path, blocks)
+    write_star(path, blocks, all_digits=all_digits)

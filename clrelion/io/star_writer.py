@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from clrelion.errors import StarError
 from clrelion.io.atomic import replacing
 
 Column = Sequence[str] | NDArray[np.generic]
+FormatReals = Callable[[NDArray[np.generic]], list[str]]
 Scalar = str | int | float | bool | np.generic
 
 _CHUNK_ROWS = 50_000
@@ -70,7 +71,10 @@ class StarTable:
 
 
 def write_star(
-    path: str | os.PathLike[str], blocks: Iterable[Block], comments: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    blocks: Iterable[Block],
+    comments: Sequence[str] = (),
+    all_digits: bool = False,
 ) -> None:
     """Write a STAR file atomically.
 
@@ -82,6 +86,9 @@ def write_star(
         :class:`StarTable` or :class:`~clrelion.io.star.StarBlock`, in output order.
     comments
         Lines written first, each behind ``# ``.
+    all_digits
+        Write reals so that they are read back to the last bit; RELION's formats keep six decimals
+        or digits.
 
     Raises
     ------
@@ -106,11 +113,14 @@ def write_star(
                     f"({sorted(lengths)}); this is a defect of the program"
                 )
             out.write(f"\n# version {STAR_VERSION}\n\ndata_{block.name}\n\n")
-            out.writelines(_table_lines(block, path) if block.is_loop else _list_lines(block, path))
+            lines = _table_lines if block.is_loop else _list_lines
+            out.writelines(lines(block, path, format_all_digits if all_digits else format_floats))
             out.write(" \n")
 
 
-def _table_lines(block: Block, path: str | os.PathLike[str]) -> Iterator[str]:
+def _table_lines(
+    block: Block, path: str | os.PathLike[str], format_reals: FormatReals
+) -> Iterator[str]:
     """Yield text of a table, chunk by chunk."""
     yield "loop_ \n"
     for number, label in enumerate(block.columns, start=1):
@@ -119,26 +129,31 @@ def _table_lines(block: Block, path: str | os.PathLike[str]) -> Iterator[str]:
     n_rows = len(columns[0][1]) if columns else 0
     for start in range(0, n_rows, _CHUNK_ROWS):
         cells = [
-            _cells(values[start : start + _CHUNK_ROWS], label, path) for label, values in columns
+            _cells(values[start : start + _CHUNK_ROWS], label, path, format_reals)
+            for label, values in columns
         ]
         yield "".join(map("{} \n".format, map(" ".join, zip(*cells, strict=True))))
 
 
-def _list_lines(block: Block, path: str | os.PathLike[str]) -> Iterator[str]:
+def _list_lines(
+    block: Block, path: str | os.PathLike[str], format_reals: FormatReals
+) -> Iterator[str]:
     """Yield text of a list block: labels padded to a common width, strings not padded."""
     width = max((len(label) for label in block.columns), default=0) + 1 + _LIST_GAP
     for label, values in block.columns.items():
-        cell = _cells(values, label, path)[0]
+        cell = _cells(values, label, path, format_reals)[0]
         text = cell if isinstance(values, np.ndarray) or _is_number(cell) else cell.strip(" ")
         yield f"{'_' + label:<{width}}{text}\n"
 
 
-def _cells(values: Column, label: str, path: str | os.PathLike[str]) -> list[str]:
+def _cells(
+    values: Column, label: str, path: str | os.PathLike[str], format_reals: FormatReals
+) -> list[str]:
     """Format some rows of one column, padded as RELION pads them."""
     if not isinstance(values, np.ndarray):
         return _string_cells(values, label, path)
     if values.dtype.kind == "f":
-        return format_floats(values)
+        return format_reals(values)
     if values.dtype.kind in "iub":
         return _formatted("%12d", values)
     return _string_cells([str(value) for value in values.tolist()], label, path)
@@ -171,6 +186,15 @@ def format_floats(values: NDArray[np.generic]) -> list[str]:
         cells[mask] = _formatted(pattern, numbers[mask])
     texts: list[str] = cells.tolist()
     return texts
+
+
+def format_all_digits(values: NDArray[np.generic]) -> list[str]:
+    """Format reals as RELION does where that loses nothing, else with all their digits."""
+    numbers: list[float] = np.asarray(values, dtype=np.float64).tolist()
+    return [
+        text if float(text) == number or number != number else repr(number).rjust(_NUMBER_WIDTH)
+        for text, number in zip(format_floats(values), numbers, strict=True)
+    ]
 
 
 def _formatted(pattern: str, values: NDArray[np.generic]) -> list[str]:

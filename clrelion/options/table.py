@@ -74,7 +74,7 @@ class OptionTable(MethodOptions):
     ] = 1800.0
     deterministic: Annotated[
         bool, Flag("deterministic", DEVICE, "",
-            "Insist on bit-identical repeats: refuses devices that add in no fixed order.", COMMAND)
+            "Bit-identical repeats on a device, at a price: see docs/devices.md.", COMMAND)
     ] = False
 
     dry_run: Annotated[

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from clrelion.device.memory import MemoryBudget
     from clrelion.device.session import DeviceSession
 
-__all__ = ["DeviceLimits", "panel_width"]
+__all__ = ["DeviceLimits", "panel_width", "sums_are_fixed_point"]
+
+_FIXED_POINT_BYTES = 3 * 8
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class DeviceLimits:
     operand_copies
         How often the operands of the coarse products are in memory: 2 where they are split for
         tensor cores.
+    fixed_point_bytes
+        Bytes that a voxel of the sums takes during the expectation step beside its reals: of three
+        64-bit whole numbers where those are added up, else 0.
     """
 
     budget_bytes: int
@@ -40,6 +45,7 @@ class DeviceLimits:
     n_compute_units: int
     real_bytes: int
     operand_copies: int = 1
+    fixed_point_bytes: int = 0
 
     @classmethod
     def of(cls, session: DeviceSession, budget: MemoryBudget) -> DeviceLimits:
@@ -52,7 +58,16 @@ class DeviceLimits:
             n_compute_units=session.n_compute_units,
             real_bytes=np.dtype(session.real).itemsize,
             operand_copies=1 if session.template_params["tensor"] == "none" else 2,
+            fixed_point_bytes=_FIXED_POINT_BYTES if sums_are_fixed_point(session) else 0,
         )
+
+
+def sums_are_fixed_point(session: DeviceSession) -> bool:
+    """Whether back-projections are added up as whole numbers: in any order to the same sums.
+
+    On CPUs each worker adds to volumes of its own, in an order that is fixed anyway.
+    """
+    return session.deterministic and not session.is_cpu
 
 
 def panel_width(is_cpu: bool) -> int:

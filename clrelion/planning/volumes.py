@@ -159,7 +159,7 @@ def place_volumes(
     item, n_workers = limits.real_bytes, number_of_workers(limits, sizes)
     n_all = sizes.n_classes * sizes.n_planes
     reference_plane = 2 * item * sizes.voxels_per_plane
-    sum_plane = 4 * item * sizes.voxels_per_plane
+    sum_plane = (4 * item + limits.fixed_point_bytes) * sizes.voxels_per_plane
 
     def placed(references: int, sums: int, workers: int, stays: bool = False) -> VolumePlacement:
         return VolumePlacement(
@@ -215,10 +215,11 @@ def _all_stay(limits: DeviceLimits, sizes: VolumeSizes) -> bool:
     sums_of_half = (
         item * sizes.voxels * 4 * sizes.n_classes * max(1, number_of_workers(limits, sizes))
     )
+    fixed_point = limits.fixed_point_bytes * sizes.voxels * sizes.n_classes
     return (
         _worth_kernels(limits, sizes)
-        and sizes.bytes_of_all(item) <= _SHARE * limits.budget_bytes
-        and sums_of_half <= limits.largest_volume_bytes
+        and sizes.bytes_of_all(item) + fixed_point <= _SHARE * limits.budget_bytes
+        and max(sums_of_half, fixed_point) <= limits.largest_volume_bytes
     )
 
 

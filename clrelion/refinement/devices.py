@@ -46,7 +46,11 @@ def open_session(options: RefineOptions, comm: Communicator) -> DeviceSession:
     """
     spec = device_of_rank(options.device, comm)
     index = local_index(options.device, comm)
-    session = comm.on_all(lambda: DeviceSession(choose_device(spec, index), options.precision))
+    session = comm.on_all(
+        lambda: DeviceSession(
+            choose_device(spec, index), options.precision, deterministic=options.deterministic
+        )
+    )
     info = session.info
     if comm.size == 1:
         _log.info("Device: %s, driver %s", info.label, info.driver)

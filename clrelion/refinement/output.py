@@ -118,13 +118,12 @@ class Output:
             path = unfiltered_half_map_file(self.root, number, i + 1)
             write_map(path, volume, state.pixel_size_angst)
             half_maps.append(path)
-        write_particles(
-            data_file(self.root, number), state.table, iteration_done=state.iteration > 0
-        )
+        is_done, all_digits = state.iteration > 0, self.options.deterministic
+        write_particles(data_file(self.root, number), state.table, is_done, all_digits)
         write_journal(journal_file(self.root), journal)
         sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
-        write_sampling(sampling_file(self.root, number), sampling)
-        write_optimiser(optimiser_file(self.root, number), optimiser)
+        write_sampling(sampling_file(self.root, number), sampling, all_digits)
+        write_optimiser(optimiser_file(self.root, number), optimiser, all_digits)
         class_maps = [name for model in models for name in model.class_files]
         written = Written(
             self.root, number, models, sampling, optimiser, state.table, journal, class_maps,

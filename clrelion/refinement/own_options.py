@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from clrelion.options import RefineOptions
 from clrelion.refinement.state import RunState
 
-__all__ = ["IMAGE_FOLDER", "PERTURBATION", "PIXEL_SIZE", "own_labels", "stored_own_options"]
+__all__ = [
+    "HAS_FINE_ENOUGH",
+    "IMAGE_FOLDER",
+    "PERTURBATION",
+    "PIXEL_SIZE",
+    "own_labels",
+    "stored_own_options",
+]
 
 IMAGE_FOLDER = "clrelionImageFolder"
 """Folder of the particle STAR file the run began with: images may be named relative to it."""
@@ -17,6 +24,9 @@ PIXEL_SIZE = "clrelionPixelSize"
 
 PERTURBATION = "clrelionPerturbation"
 """Of the sampling, all digits; the sampling file has five or six."""
+
+HAS_FINE_ENOUGH = "clrelionHasFineEnough"
+"""The sampling is as fine as the accuracy asks for: what convergence waits for."""
 
 # Label of each option; unlike start options, these matter in every iteration.
 _LABELS = {
@@ -38,6 +48,7 @@ def own_labels(options: RefineOptions, state: RunState) -> dict[str, str]:
     values[IMAGE_FOLDER] = state.image_folder
     values[PIXEL_SIZE] = repr(float(state.pixel_size_angst))
     values[PERTURBATION] = repr(float(state.perturbation))
+    values[HAS_FINE_ENOUGH] = str(int(state.schedule.has_fine_enough))
     return values
 
 

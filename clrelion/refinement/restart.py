@@ -16,6 +16,7 @@ from clrelion.io.run_files import (
     ModelFile,
     OptimiserFile,
     SamplingFile,
+    optimiser_file,
     read_model,
     read_optimiser,
     read_sampling,
@@ -26,6 +27,7 @@ from clrelion.orientations.sampling import angular_step_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.expectation_setup import Grids
 from clrelion.refinement.own_options import (
+    HAS_FINE_ENOUGH,
     IMAGE_FOLDER,
     PERTURBATION,
     PIXEL_SIZE,
@@ -34,9 +36,17 @@ from clrelion.refinement.own_options import (
 from clrelion.refinement.schedule_state import SamplingState, ScheduleState
 from clrelion.refinement.state import HalfModel, RunState
 
-__all__ = ["StoredRun", "read_stored_run", "restart_run", "stored_options"]
+__all__ = [
+    "StoredRun",
+    "read_stored_run",
+    "restart_run",
+    "stored_options",
+    "stored_state",
+    "take_stored_values",
+]
 
-_MINRES_MAP = 5
+_STORED = ("table", "models", "schedule", "sampling", "perturbation", "current_size")
+"""What an iteration changes of the state."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,23 @@ def restart_run(
     return state
 
 
+def stored_state(options: RefineOptions, iteration: int, point_group: PointGroup) -> RunState:
+    """State that this run's own files of an iteration hold."""
+    run = read_stored_run(optimiser_file(options.output_root, iteration))
+    # what these two ask for has happened, or will
+    asked = options.model_copy(update={"force_converge": False, "join_random_halves": False})
+    return restart_run(asked, run, point_group, {"tau2_fudge": options.tau2_fudge})
+
+
+def take_stored_values(state: RunState, stored: RunState) -> None:
+    """Give a state the values of its own files: maps in single precision, some roots of squares.
+
+    A run that does so after every iteration goes on exactly as one that is continued there.
+    """
+    for name in _STORED:
+        setattr(state, name, getattr(stored, name))
+
+
 def _check_halves(options: RefineOptions, run: StoredRun) -> None:
     """Only halves can be joined."""
     if len(run.models) == 1 and (options.force_converge or options.join_random_halves):
@@ -231,6 +258,8 @@ def _schedule(run: StoredRun) -> ScheduleState:
         smallest_changes_orientations_deg=optimiser.smallest_changes_orientations_deg,
         incr_size=optimiser.incr_size,
         has_high_fsc=optimiser.has_high_fsc_at_limit,
+        # RELION's files do not say; then the first iteration finds out
+        has_fine_enough=optimiser.own_options.get(HAS_FINE_ENOUGH) == "1",
         acc_rot_deg=optimiser.acc_rot_deg,
         acc_trans_angst=optimiser.acc_trans_angst,
         ave_pmax=model.ave_pmax,

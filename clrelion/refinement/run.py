@@ -20,6 +20,7 @@ from clrelion.refinement.diary import Diary
 from clrelion.refinement.iteration_lines import iteration_lines, resolution_angst
 from clrelion.refinement.output import Output, Written
 from clrelion.refinement.progress import ProgressMaker, no_progress, with_check
+from clrelion.refinement.restart import stored_state, take_stored_values
 from clrelion.refinement.set_up import PreparedRun, make_iteration, prepare_run
 from clrelion.refinement.state import RunState
 
@@ -137,8 +138,10 @@ class _Run:
         options, session = prepared.options, prepared.session
         self._options = options
         self._session = session
+        self._point_group = prepared.point_group
         self._comm = comm
         self._diary = diary
+        self._has_iterated = False
         self._iteration = make_iteration(prepared, comm)
         own = DeviceEntry(session.info.label, session.info.driver, self._iteration.budget.bytes)
         for device in comm.allgather(own):
@@ -194,6 +197,9 @@ class _Run:
         self._diary.begin_iteration(state.iteration + 1)
         profile = self._session.profile
         profile.reset()
+        if self._options.deterministic and self._has_iterated:
+            self._go_on_as_continued(state)
+        self._has_iterated = True
         made = self._iteration.run(state, with_check(progress, self.check_abort))
         is_final = state.schedule.has_converged
         if not self._comm.is_first:
@@ -218,6 +224,15 @@ class _Run:
             _log.info("%s", line)
         if state.skipped:
             _log.warning("%d particles were left out of this iteration", len(state.skipped))
+
+    def _go_on_as_continued(self, state: RunState) -> None:
+        """Give the state what its files hold: a run that is continued has nothing else."""
+
+        def stored() -> RunState:
+            self._writer.wait()
+            return stored_state(self._options, state.iteration, self._point_group)
+
+        take_stored_values(state, self._comm.from_first(stored))
 
     def reached_resolution(self, state: RunState) -> bool:
         """``--abort_at_resolution`` is reached."""

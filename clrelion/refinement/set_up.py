@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
-from clrelion.errors import ContinueError, OptionsError, StarError
+from clrelion.errors import ContinueError, StarError
 from clrelion.fourier.masks import prepare_solvent_mask
 from clrelion.io.mrc import read_map
 from clrelion.io.mtf import read_mtfs
@@ -93,11 +93,6 @@ def prepare_run(
     if session is None:
         session = open_session(options, comm)
     session.profile.on_step = comm.activity.tick
-    if options.deterministic and not session.is_cpu:
-        raise OptionsError(
-            f"--deterministic: {session.info.label} adds up the back-projections in no fixed "
-            "order; drop the option, or give --device cpu"
-        )
     speeds = comm.allgather(guessed_speed(session, comm))
     options, state = comm.from_first(lambda: _read(options))
     point_group = PointGroup.from_name(options.symmetry)
@@ -119,6 +114,12 @@ def _read(options: RefineOptions) -> tuple[RefineOptions, RunState]:
     seed = options.random_seed
     if seed is None:
         seed = int(time.time()) % _SEED_LIMIT
+        if options.deterministic:
+            _log.warning(
+                "--deterministic without --random_seed: to repeat this run, give it the seed of "
+                "the clock that it takes now, --random_seed %d",
+                seed,
+            )
     update: dict[str, object] = {"random_seed": seed}
     if options.skip_align or options.skip_rotate:
         update["oversampling"] = 0  # as RELION: one pass, in which all samples count

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clrelion.device.capabilities import FLOAT_ATOMICS_PATHS
+from clrelion.device.capabilities import (
+    FLOAT_ATOMICS_PATHS,
+    INTEGER_ATOMICS_PATHS,
+    integer_atomics_path,
+)
 from clrelion.device.session import DeviceSession
 from clrelion.errors import KernelBuildError
 from tests.reference import common, device
@@ -34,6 +38,15 @@ __kernel void scatter(__global const int *cells, __global const real4 *values,
         return;
     atomic_add_real4(sums + 4 * cells[i], values[i]);
     atomic_add_real(single_sums + cells[i], values[i].x);
+}
+"""
+FIXED_POINT = """<%include file="/common/fixed_point.cl.mako"/>
+__kernel void add(__global const int *cells, __global const long *values,
+                  volatile __global long *sums, const int n)
+{
+    const int i = (int)get_global_id(0);
+    if (i < n)
+        fixed_add(sums + cells[i], values[i]);
 }
 """
 REDUCE = """<%include file="/common/reduce.cl.mako"/>
@@ -145,6 +158,25 @@ def test_atomics(either: DeviceSession, path: str) -> None:
     expected = common.atomic_add(cells, values, n_cells)
     np.testing.assert_array_equal(either.to_host(sums), expected)
     np.testing.assert_array_equal(either.to_host(single_sums), expected[:, 0])
+
+
+@pytest.mark.parametrize("path", INTEGER_ATOMICS_PATHS)
+def test_fixed_add(session: DeviceSession, path: str) -> None:
+    own = integer_atomics_path(session.device, session.context)
+    if path != own and path == "long":
+        pytest.skip(f"{session.info.label} has no 64-bit atomics")
+    rng = np.random.default_rng(4)
+    n, n_cells = 20011, 7
+    cells = rng.integers(0, n_cells, n, dtype=np.int32)
+    # of all sizes and both signs: carries and borrows between the two halves
+    values = rng.integers(-(2**48), 2**48, n) >> rng.integers(0, 48, n)
+    kernel = session.kernel_from_source("add", FIXED_POINT, integer_atomics=path)
+    sums = session.to_device(np.arange(n_cells) - 3)
+    n_items = -(-n // 64) * 64
+    kernel((n_items,), (64,), session.to_device(cells), session.to_device(values), sums, n)
+    expected = np.arange(n_cells) - 3
+    np.add.at(expected, cells, values)
+    np.testing.assert_array_equal(session.to_host(sums), expected)
 
 
 @pytest.mark.parametrize("group", [1, 2, 30, 64, 129])

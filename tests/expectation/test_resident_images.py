@@ -66,6 +66,7 @@ def test_not_on_a_cpu_and_not_beyond_the_budget(
     session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = small_run().table
+    monkeypatch.setattr(session_double, "is_cpu", True)
     assert not ResidentImages(session_double, table, ROOMY, np.arange(table.n)).is_on
     monkeypatch.setattr(session_double, "is_cpu", False)
     assert ResidentImages(session_double, table, ROOMY, np.arange(table.n)).is_on

@@ -127,6 +127,23 @@ def test_float_format(value: float, text: str) -> None:
     assert format_floats(np.array([value, value])) == [text, text]
 
 
+def test_all_digits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal(500) * 10.0 ** rng.integers(-12, 12, 500)
+    values[:6] = [0.0, -0.0, 1e-300, 3.0, np.inf, 0.1]
+    path = tmp_path / "digits.star"
+    tables = [
+        StarTable("table", {"rlnDefocusU": values, "rlnClassNumber": np.arange(500)}),
+        StarTable.of_values("list", {"rlnPixelSize": 1 / 3}),
+    ]
+    write_star(path, tables, all_digits=True)
+    found = read_star(path)
+    np.testing.assert_array_equal(found["table"].floats("rlnDefocusU"), values)
+    assert found["list"].floats("rlnPixelSize")[0] == 1 / 3
+    write_star(path, tables)
+    assert not np.array_equal(read_star(path)["table"].floats("rlnDefocusU"), values)
+
+
 def test_typed_values_keep_their_kind(tmp_path: Path) -> None:
     write_star(
         tmp_path / "a.star",

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from clrelion.device.capabilities import integer_atomics_path
 from clrelion.device.session import DeviceSession
 from tests import tolerances
 from tests.kernels.launch import Output, int32, rounded, run_kernel
@@ -95,14 +96,19 @@ def kernel_sums(
     group: tuple[int, int] = (1, 1),
     first_image: Sequence[int] = (),
     start: npt.NDArray[np.float64] | None = None,
+    units: tuple[float, float] = (1.0, 1.0),
     **parameters: Any,
 ) -> WeightedSums:
     """What the kernel writes; volumes of the workers are added up.
 
     ``start``: what was there.  ``planes``: first one and number of those that are stored.
+    ``units`` of data and weight: what the whole numbers of a fixed-point volume count.
     """
     n_images, n_list = batch.image_ft.shape
     atomic = name == "weighted_sums"
+    if atomic:
+        parameters = {"fixed_point": False, **parameters}
+    fixed = parameters.get("fixed_point", False)
     n_padded = n_list + 5 if atomic else -(-n_list // 16) * 16
     behind = (0, n_padded - n_list)
     images = np.array([row[0] for row in batch.rows], dtype=int)
@@ -114,8 +120,9 @@ def kernel_sums(
     xy = np.where(np.any(batch.bp_weight > 0, axis=0)[:, None], batch.pixels.xy, 1e6)
     n_volumes = len(first_image) - 1 if first_image else 1
     planes = parameters.pop("planes", None) or (0, batch.shape[0] * batch.shape[1])
-    shape = (n_volumes, planes[1], *batch.shape[2:], 4)
-    volumes = Output(session, shape, start=np.zeros(shape) if start is None else start)
+    shape = (n_volumes, planes[1], *batch.shape[2:], 3 if fixed else 4)
+    there = np.zeros(shape) if start is None else start
+    volumes = Output(session, shape, np.int64 if fixed else None, start=there)
     pixel_sums = Output(session, (n_images, n_list, 4))
     if atomic:
         about_pixels: tuple[Any, ...] = (
@@ -143,12 +150,14 @@ def kernel_sums(
         *about_pixels,
         batch.grid.frames, batch.grid.psis, n_list, n_padded, *planes, batch.shape[1],
         batch.shape[3], batch.pixels.centre, n_images if atomic else int32(first_image),
-        volumes, pixel_sums, **parameters,
+        volumes, pixel_sums, *((1 / units[0], 1 / units[1]) if fixed else ()), **parameters,
     )  # fmt: skip
     total = volumes.read().astype(np.float64).sum(axis=0)
     if planes[1] == batch.shape[0] * batch.shape[1]:
-        total = total.reshape(*batch.shape, 4)
-    assert np.all(total[..., 3] == 0)
+        total = total.reshape(*batch.shape, -1)
+    if fixed:
+        total *= [units[0], units[0], units[1]]
+    assert fixed or np.all(total[..., 3] == 0)
     return WeightedSums(pixel_sums.read(), total[..., 0] + 1j * total[..., 1], total[..., 2])
 
 
@@ -184,6 +193,55 @@ def test_random_batch_with_atomics(
         assert_same(any_session, found, batch.expected(), n_trans, batch.pixels.centre)
 
 
+def integer_paths(session: DeviceSession) -> list[str]:
+    """Ways of adding 64-bit integers that work on a device; ``carry`` works on all of them."""
+    best = integer_atomics_path(session.device, session.context)
+    return ["carry"] if best == "carry" else [best, "carry"]
+
+
+@pytest.mark.parametrize(("size", "rows_of_image", "n_classes", "n_trans"), CASES)
+def test_random_batch_in_fixed_point(
+    any_session: DeviceSession,
+    size: int,
+    rows_of_image: tuple[int, ...],
+    n_classes: int,
+    n_trans: int,
+) -> None:
+    """As exact as sums of reals, and the same bits whichever way and however often."""
+    rng = np.random.default_rng(size)
+    batch = random_batch(any_session, rng, size, rows_of_image, n_classes, n_trans)
+    first, *others = (
+        kernel_sums(
+            any_session, batch, "weighted_sums", group, units=(2.0**-54, 2.0**-50),
+            fixed_point=True, integer_atomics=path,
+        )
+        for path in integer_paths(any_session)
+        for group in [(1, 1), (16, 2), (64, 1)]
+    )  # fmt: skip
+    assert_same(any_session, first, batch.expected(), n_trans, batch.pixels.centre)
+    for other in others:
+        np.testing.assert_array_equal(other.data, first.data)
+        np.testing.assert_array_equal(other.weight, first.weight)
+
+
+def test_shares_are_rounded_to_whole_numbers(any_session: DeviceSession) -> None:
+    batch = random_batch(any_session, np.random.default_rng(5), 14, (3, 1), 2, 3)
+    units = (2.0**-4, 2.0**-6)
+    found = kernel_sums(
+        any_session, batch, "weighted_sums", units=units, fixed_point=True, integer_atomics="carry"
+    )
+    expected = batch.expected()
+    # rows x 14^2/2 pixels, eight shares each: few on any one voxel, each off by half a unit
+    for values, wanted, unit in (
+        (found.data.real, expected.data.real, units[0]),
+        (found.data.imag, expected.data.imag, units[0]),
+        (found.weight, expected.weight, units[1]),
+    ):
+        counts = values / unit
+        np.testing.assert_array_equal(counts, np.rint(counts))
+        assert 0.1 * unit < np.abs(values - wanted).max() < 6 * unit
+
+
 @pytest.mark.parametrize("n_workers", [1, 2, 5])
 @pytest.mark.parametrize(("size", "rows_of_image", "n_classes", "n_trans"), CASES)
 def test_random_batch_with_workers(
@@ -204,8 +262,12 @@ def test_random_batch_with_workers(
     assert_same(any_session, found, batch.expected(), n_trans, batch.pixels.centre)
 
 
+FIXED: dict[str, Any] = {
+    "units": (2.0**-50, 2.0**-50), "fixed_point": True, "integer_atomics": "carry",
+}  # fmt: skip
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("weighted_sums", {}),
+    ("weighted_sums", FIXED),
     ("weighted_sums_workers", {"first_image": [0, 3]}),
 ]
 
@@ -218,7 +280,8 @@ def test_adds_to_what_is_there(
     batch = random_batch(any_session, rng, 10, (1, 2, 1), 2, 3)
     there = rounded(any_session, rng.standard_normal((1, *batch.shape, 4)))
     there[..., 3] = 0
-    found = kernel_sums(any_session, batch, name, start=there, **given)
+    start = np.rint(there[..., :3] * 2.0**50) if "units" in given else there
+    found = kernel_sums(any_session, batch, name, start=start, **given)
     expected = batch.expected()
     tolerance = tolerances.of_interpolation(any_session.real, batch.pixels.centre)
     tolerances.assert_close(
@@ -295,7 +358,7 @@ def test_scatter_is_the_adjoint_of_projection(
 def test_images_without_rows(any_session: DeviceSession) -> None:
     batch = random_batch(any_session, np.random.default_rng(4), 10, (1, 0), 1, 2)
     batch = Batch(**{**vars(batch), "rows": []})
-    for name, given in (VARIANTS[0], (VARIANTS[1][0], {"first_image": [0, 1, 2]})):
+    for name, given in (*VARIANTS[:2], ("weighted_sums_workers", {"first_image": [0, 1, 2]})):
         found = kernel_sums(any_session, batch, name, **given)
         assert not found.pixel_sums.any()
         assert not found.data.any()

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BETAGAL = ROOT / "examples" / "betagal"
 BOX = 80
 PIXEL = 3.415102
+TEST_DEVICE = os.environ.get("CLRELION_TEST_DEVICES", "cpu").split(",")[0].strip()
 
 # The command of shared/data/README.md, and what a few particles can do in a second.
 README_OPTIONS = (
@@ -64,7 +65,11 @@ def _undisturbed_logging() -> Iterator[None]:
 
 
 def run_refine(folder: Path, arguments: str, with_report: bool = False) -> Ended:
-    """Run ``clrelion_refine`` with a folder as its working directory; pictures take seconds."""
+    """Run ``clrelion_refine`` with a folder as its working directory; pictures take seconds.
+
+    ``--device cpu`` stands for the first device of ``CLRELION_TEST_DEVICES`` where that is set.
+    """
+    arguments = arguments.replace("--device cpu", f"--device {shlex.quote(TEST_DEVICE)}")
     out, err = io.StringIO(), io.StringIO()
     before = Path.cwd()
     os.chdir(folder)

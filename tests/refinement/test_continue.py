@@ -124,6 +124,16 @@ class TestOurFiles:
             names = [f"{r}_it{number:03d}" for r in (root, f"again{start}/run")]
             assert_same_iteration(betagal.folder, names[0], names[1], "D2", halves=True)
 
+    def test_convergence_is_not_put_off(self, betagal: WholeRun) -> None:
+        root = betagal.folder / "Refine3D" / "job001"
+        last = max(int(path.name[6:9]) for path in root.glob("run_it*_optimiser.star"))
+        command = f"--continue Refine3D/job001/run_it{last:03d}_optimiser.star --o end/run"
+        ended = succeed(betagal.folder, f"{command} --device cpu")
+        assert "Refinement has converged" in ended.out
+        assert not (betagal.folder / "end" / f"run_it{last + 1:03d}_optimiser.star").exists()
+        maps = [read_map(folder / "run_class001.mrc") for folder in (root, betagal.folder / "end")]
+        assert relative_difference(maps[1], maps[0]) < 1e-3
+
     @pytest.mark.parametrize("start", [1, 2])
     def test_seeded_classification(self, folder: Path, start: int) -> None:
         """From iteration 1, too, where all classes still share one map."""

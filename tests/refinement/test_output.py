@@ -28,7 +28,7 @@ def in_folder(
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(
         output_module, "write_particles",
-        lambda path, table, iteration_done: written.append((str(path), iteration_done)),
+        lambda path, table, is_done, all_digits: written.append((str(path), is_done)),
     )  # fmt: skip
     return tmp_path, written
 

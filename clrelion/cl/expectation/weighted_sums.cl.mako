@@ -19,11 +19,14 @@
  * kxy int2, shell int, bp_xy real2 [n_list], scale_mask uchar [classes][n_shells], read
  * ramp_x real2 [fine trans][n_kx], ramp_y real2 [fine trans][2 h + 1], read
  * frames real [.][6], psis real2 [.], read
- * volumes real [n_planes][edge][nx][4]: planes first_plane .. of the volumes of all classes,
+ * volumes real [n_planes][edge][nx][4]${" as long [n_planes][edge][nx][3]" if fixed_point else ""}: planes first_plane .. of the volumes of all classes,
  *     [classes][edge][edge][nx][4], one after the other, read and written
- * Template parameter tiled: True: what falls on other planes is left out.
+ * Template parameters: tiled, True: what falls on other planes is left out; fixed_point, True: sums
+ * of (re, im, weight) as whole numbers, value times data_scale and weight times weight_scale, powers
+ * of two, each share rounded.
  * pixel_sums real4 [images][n_list], write
- * Local memory: none. Order of sums: rows ascending; scatter in any order (atomics).
+ * Local memory: none. Order of sums: rows ascending; scatter in any order (atomics), which changes
+ * nothing with fixed_point.
  * Reference: tests/reference/weighted_sums.py
  */
 <%include file="/common/types.cl.mako"/>
@@ -46,15 +49,21 @@ __kernel void weighted_sums(
     const int n_kx, const int h, __global const real* restrict frames,
     __global const real2* restrict psis, const int n_list, const int n_padded,
     const int first_plane, const int n_planes, const int edge, const int nx, const int centre,
-    const int n_images, __global real* restrict volumes, __global real4* restrict pixel_sums)
+    const int n_images, __global ${"long" if fixed_point else "real"}* restrict volumes,
+    __global real4* restrict pixel_sums${", const real data_scale, const real weight_scale" if fixed_point else ""})
 {
     const int j = get_global_id(0);
     const int i = get_global_id(1);
     if (j >= n_list || i >= n_images) return;
     const long p = (long)i * n_list + j;
     const int2 k = kxy[j];
+% if fixed_point:
+    const real2 unmasked = data_scale * bp_data[p] * unmasked_ft[p];
+    const real bp_w = weight_scale * bp_weight[p];
+% else:
     const real2 unmasked = bp_data[p] * unmasked_ft[p];
     const real bp_w = bp_weight[p];
+% endif
     real power = (real)0, masked_power = (real)0;
     real2 cross = (real2)((real)0, (real)0), masked_cross = cross;
     for (int m = row_start[i]; m < row_start[i + 1]; m++) {

@@ -1,0 +1,153 @@
+"""Deterministic sessions: the same bits however the particles come and whoever adds first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clrelion.device.session import DeviceSession
+from clrelion.errors import NumericalError
+from clrelion.expectation import volumes
+from clrelion.expectation.fixed_point import FixedPointSums, expected_totals
+from clrelion.expectation.results import ExpectationResult, ParticleResults
+from clrelion.expectation.step import ExpectationStep
+from tests.expectation.small_run import small_run
+from tests.expectation.test_step import case, deviations
+from tests.reference.fixed_to_real import fixed_to_real
+
+
+@pytest.fixture
+def batch_size(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Set the number of particles of a batch in the following steps."""
+    original = ExpectationStep._plan
+
+    def change(n: int) -> None:
+        def plan(step: ExpectationStep, *args: Any) -> Any:
+            made = original(step, *args)
+            return replace(made, batch=replace(made.batch, batch_size=n))
+
+        monkeypatch.setattr(ExpectationStep, "_plan", plan)
+
+    return change
+
+
+def card(session: DeviceSession, precision: str = "single") -> DeviceSession:
+    """Open a deterministic session that runs the kernels of graphics cards."""
+    opened = DeviceSession(session.info, precision, deterministic=True)
+    opened.is_cpu = False
+    return opened
+
+
+def assert_same_bits(
+    found: tuple[ExpectationResult, ParticleResults],
+    expected: tuple[ExpectationResult, ParticleResults],
+) -> None:
+    for one, two in ((found[0].parameters, expected[0].parameters), (found[1], expected[1])):
+        for field in fields(one):
+            np.testing.assert_array_equal(
+                getattr(one, field.name), getattr(two, field.name), err_msg=field.name
+            )
+    for mine, other in zip(found[0].backprojections, expected[0].backprojections, strict=True):
+        np.testing.assert_array_equal(mine.data, other.data)
+        np.testing.assert_array_equal(mine.weight, other.weight)
+
+
+@pytest.mark.parametrize("name", ["normal", "cross-correlation", "local", "premultiplied"])
+def test_sums_are_right(session: DeviceSession, name: str) -> None:
+    run, twin = case(name)
+    found, particles = run.run(card(session))
+    wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
+    assert wrong == {}
+
+
+def test_sums_are_right_in_double_precision(session_double: DeviceSession) -> None:
+    run, twin = case("padding 1.85")
+    found, particles = run.run(card(session_double, "double"))
+    wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-9}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", ["normal", "local", "premultiplied"])
+def test_batches_do_not_change_a_bit(
+    session: DeviceSession, batch_size: Callable[[int], None], name: str
+) -> None:
+    run, _ = case(name)
+    opened = card(session)
+    expected = run.run(opened)
+    assert_same_bits(run.run(opened), expected)
+    for n in (1, 2):
+        batch_size(n)
+        assert_same_bits(run.run(opened), expected)
+
+
+def test_room_that_was_not_expected(
+    session: DeviceSession,
+    batch_size: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Images far above the noise: what is there moves to the real volumes, and nothing is lost."""
+    run, twin = case("normal")
+    moved = []
+    move = FixedPointSums.move_to
+
+    def counted(sums: FixedPointSums, target: Any) -> None:
+        moved.append(sums.scales)
+        move(sums, target)
+
+    monkeypatch.setattr(FixedPointSums, "move_to", counted)
+    monkeypatch.setattr(volumes, "expected_totals", lambda *_: (1e-9, 1e-6))
+    batch_size(1)
+    found, particles = run.run(card(session))
+    assert len(moved) >= 2
+    assert moved[-1][0] < moved[0][0]
+    wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
+    assert wrong == {}
+
+
+def test_expected_totals() -> None:
+    """Every image brings less than what is expected, and not much less."""
+    settings = small_run().settings
+    data, weight = expected_totals(settings, 10)
+    assert expected_totals(settings, 20) == (2 * data, 2 * weight)
+    noise = settings.sigma2_noise[0, : settings.r_max + 1] * settings.sigma2_fudge
+    scale = settings.scale_correction.max()
+    assert data >= 10 * 2**8 * scale * np.sqrt(2 / noise.min())
+    assert weight >= 10 * 2**3 * scale**2 / noise.min()
+    loud = replace(settings, sigma2_noise=4 * settings.sigma2_noise)
+    assert expected_totals(loud, 10) == pytest.approx((data / 2, weight / 4))
+    silent = replace(settings, sigma2_noise=0 * settings.sigma2_noise)
+    assert all(0 < total < np.inf for total in expected_totals(silent, 0))
+
+
+class TestFixedPointSums:
+    """Room and units of the whole numbers."""
+
+    def test_units_are_as_fine_as_the_room_allows(self, session: DeviceSession) -> None:
+        sums = FixedPointSums(session, 2, (3.0, 2.0**20))
+        assert sums.scales == (2.0**60, 2.0**42)
+        tiny = FixedPointSums(session, 2, (1e-300, 1e300))
+        assert tiny.scales == (2.0**100, 2.0**-100)
+
+    def test_what_is_there_moves_only_when_it_must(self, session: DeviceSession) -> None:
+        sums = FixedPointSums(session, 2, (8.0, 8.0))
+        host = np.array([[2**40, -(2**41), 2**42], [1, 2, 3]])
+        session.copy_to_device(host, sums.values)
+        target = session.zeros((2, 4), session.real)
+        scales = sums.scales
+        sums.reserve(np.array([[1.0, 0.25], [0.5, 0.25]]), target)  # 6 of 8, 2 of 8
+        np.testing.assert_array_equal(session.to_host(sums.values), host)
+        sums.reserve(np.array([[0.6, 0.0]]), target)
+        np.testing.assert_array_equal(session.to_host(sums.values), 0)
+        expected = fixed_to_real(host, 1 / scales[0], 1 / scales[1], np.zeros((2, 4)))
+        np.testing.assert_allclose(session.to_host(target), expected, rtol=1e-6)
+        assert sums.scales[0] < scales[0]
+        assert sums.scales[1] == scales[1]
+
+    def test_no_numbers(self, session: DeviceSession) -> None:
+        sums = FixedPointSums(session, 2, (1.0, 1.0))
+        with pytest.raises(NumericalError, match="NaN or infinity"):
+            sums.reserve(np.array([[np.nan, 1.0]]), session.zeros((2, 4), session.real))
