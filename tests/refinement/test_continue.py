@@ -362,7 +362,10 @@ class TestStoredOptions:
         assert wanted - START_ONLY - IN_THE_STATE == set(stored) - {"output_root"}
 
     def test_own_options_come_back(self) -> None:
-        state = types.SimpleNamespace(image_folder="/i", pixel_size_angst=1.5, perturbation=0.1)
+        state = types.SimpleNamespace(
+            image_folder="/i", pixel_size_angst=1.5, perturbation=0.1,
+            schedule=types.SimpleNamespace(has_fine_enough=True),
+        )  # fmt: skip
         given = {
             "particles_star": "p.star", "output_root": "o", "reference": "r.mrc",
             "minres_map": 7, "sigma2_fudge": 1.25, "min_sigma2_offset_angst2": 0.5,
