@@ -1,6 +1,7 @@
 # make demo    set everything up and refine 92 real particles on the CPU
 # make test    the tests, on PoCL
 # make lint, make types, make parity, make bench
+# make docs    the site, in site/
 #
 # Everything runs in a virtual environment of its own, .venv; PYTHON chooses its interpreter.
 
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml tools/make_venv.sh
 DEVICE ?= cpu
 
-.PHONY: demo test lint types parity bench setup clean
+.PHONY: demo test lint types parity bench docs setup clean
 
 demo: $(VENV)/.installed
 	@tools/ensure_opencl.sh $(VENV) any >/dev/null
@@ -35,6 +36,9 @@ parity: setup
 	@tools/ensure_opencl.sh $(VENV) any >/dev/null
 	$(BIN)/python -m tools.parity --device $(DEVICE) $(ARGUMENTS)
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: setup
 	@tools/ensure_opencl.sh $(VENV) any >/dev/null
 	$(BIN)/python tools/bench_parity_sets.py --device $(DEVICE) $(ARGUMENTS)
@@ -46,8 +50,8 @@ $(VENV)/.installed: $(INPUTS)
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS)
-	@tools/make_venv.sh $(VENV) dev
+	@tools/make_venv.sh $(VENV) dev,docs
 	@touch $(VENV)/.installed $@
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

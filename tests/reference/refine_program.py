@@ -51,7 +51,7 @@ class Ended:
 
 
 @contextlib.contextmanager
-def _undisturbed_logging() -> Iterator[None]:
+def undisturbed_logging() -> Iterator[None]:
     """The program sets up logging for its process; this one has others to serve."""
     loggers = [logging.getLogger(name) for name in ("clrelion", "py.warnings")]
     before = [(log.level, log.handlers, log.propagate) for log in loggers]
@@ -75,7 +75,7 @@ def run_refine(folder: Path, arguments: str, with_report: bool = False) -> Ended
     os.chdir(folder)
     try:
         with (
-            _undisturbed_logging(),
+            undisturbed_logging(),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             contextlib.nullcontext()
