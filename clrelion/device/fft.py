@@ -227,26 +227,17 @@ class _HostBackend:
             host = self._transform_host(self._session.to_host(images))
             self._session.copy_to_device(host, output)
             return
-        source: Any = _map(self._session, images, cl.map_flags.READ)
-        target: Any = _map(self._session, output, cl.map_flags.WRITE_INVALIDATE_REGION)
-        target[...] = self._transform_host(source)
-        # Unmapping is what hands the memory back to the device.
-        for mapped in (source, target):
-            mapped.base.release(self._session.queue)
+        with (
+            self._session.mapped(images) as source,
+            self._session.mapped(output, writes=True) as target,
+        ):
+            target[...] = self._transform_host(source)
 
     def _transform_host(self, images: np.ndarray) -> np.ndarray:
         transformed: np.ndarray = scipy.fft.rfft2(
             images, axes=(-2, -1), norm="forward", workers=workers_or_default()
         )
         return transformed
-
-
-def _map(session: DeviceSession, array: cl_array.Array, flags: cl.map_flags) -> Any:
-    buffer: Any = array.base_data
-    mapped, _ = cl.enqueue_map_buffer(
-        session.queue, buffer, flags, array.offset, array.shape, array.dtype, is_blocking=True
-    )
-    return mapped
 
 
 class _KernelBackend:

@@ -14,6 +14,7 @@ import pyopencl.array as cl_array
 
 from clrelion.device.line_fft import Samples, line_fft
 from clrelion.device.session import DeviceSession
+from clrelion.fourier.padded import padded_inverse_of_cube
 
 __all__ = ["PaddedFFT"]
 
@@ -63,6 +64,7 @@ class PaddedFFT:
         self._session = session
         self._box = box
         self._radius = padded_radius
+        self._padded_size = padded_size
         # the frequencies -N_p/2 are no part of a half transform (specification M 0.3, E F.6)
         self._lacks_lowest = padded_radius == padded_size // 2
         self._given_work_bytes = work_bytes
@@ -124,6 +126,9 @@ class PaddedFFT:
             real, (n, n, n), overwritten: unscaled sums over coefficients, origin n//2.  The
             frequencies -N_p/2 are left out.
         """
+        if self._session.is_cpu and self._given_work_bytes is None:
+            self._inverse_on_host(fill, volume)
+            return
         session, n, first = self._session, self._box, -(self._box // 2)
         n_all = 2 * self._radius + 1
         skipped = int(self._lacks_lowest)
@@ -152,6 +157,16 @@ class PaddedFFT:
             Samples(volume, n, 1, first, n),
             n * n, inverse=True,
         )  # fmt: skip
+
+    def _inverse_on_host(
+        self, fill: Callable[[cl_array.Array, int, int], None], volume: cl_array.Array
+    ) -> None:
+        """Transform by scipy.fft, which is faster on CPUs, all columns at once."""
+        session, n_all, columns = self._session, 2 * self._radius + 1, self._radius + 1
+        block = session.empty((n_all, n_all, columns), session.complex)
+        fill(block, 0, columns)
+        with session.mapped(block) as cube, session.mapped(volume, writes=True) as target:
+            target[...] = padded_inverse_of_cube(cube, self._padded_size, self._box)
 
     def _runs(self, elements_per_column: int) -> Iterator[tuple[int, int]]:
         """Cut the columns 0..P into runs whose arrays together stay within the limit."""

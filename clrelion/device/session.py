@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -331,6 +332,28 @@ class DeviceSession:
                 cl.enqueue_copy(
                     self.queue, rows, _memory(array), src_offset=first * row_bytes, is_blocking=True
                 )
+
+    @contextmanager
+    def mapped(self, array: cl_array.Array, writes: bool = False) -> Iterator[npt.NDArray[Any]]:
+        """Give a device array to the host while the block lasts; on CPUs without a copy.
+
+        Parameters
+        ----------
+        writes : bool
+            All elements will be overwritten.
+        """
+        flags = cl.map_flags.WRITE_INVALIDATE_REGION if writes else cl.map_flags.READ
+        with translated_allocation_errors("mapping"):
+            host: Any
+            host, _ = cl.enqueue_map_buffer(
+                self.queue, _memory(array), flags, array.offset, array.shape, array.dtype,
+                is_blocking=True,
+            )  # fmt: skip
+        try:
+            yield host
+        finally:
+            # unmapping is what hands the memory back to the device
+            host.base.release(self.queue)
 
     def finish(self) -> None:
         """Wait until all enqueued work is done."""

@@ -23,6 +23,7 @@ __all__ = [
     "correct_gridding",
     "padded_forward",
     "padded_inverse",
+    "padded_inverse_of_cube",
     "padded_size_of",
     "squared_radii",
 ]
@@ -168,24 +169,38 @@ def padded_inverse(
     float32 or float64, (n, n, n); unscaled sum over coefficients, origin n//2.  The frequencies
     -N_p/2 are left out, as in a half transform of edge N_p (specification M 0.3, 2.3).
     """
+    return padded_inverse_of_cube(transform[1:-1, 1:-1, :-1], padded_size, box, workers)
+
+
+def padded_inverse_of_cube(
+    cube: NDArray[Any], padded_size: int, box: int, workers: int | None = None
+) -> NDArray[Any]:
+    """Do `padded_inverse` for coefficients without the margin of one voxel.
+
+    Parameters
+    ----------
+    cube
+        complex64 or complex128, (2P+1, 2P+1, P+1).
+    padded_size, box, workers
+        As for `padded_inverse`.
+    """
     workers = workers_or_default(workers)
-    radius = transform.shape[2] - 2
-    first = 1 if radius < padded_size // 2 else 2
-    kept = slice(first, transform.shape[0] - 1)
-    lines = np.arange(first - radius - 1, radius + 1) % padded_size
+    radius = cube.shape[2] - 1
+    first = 0 if radius < padded_size // 2 else 1
+    lines = np.arange(first - radius, radius + 1) % padded_size
     central = (np.arange(box) - box // 2) % padded_size
-    columns, kind = radius + 1, transform.dtype
+    columns, kind = radius + 1, cube.dtype
     half_way = np.empty((box, lines.size, columns), dtype=kind)
-    step = _planes_per_chunk(padded_size * columns * transform.itemsize)
+    step = _planes_per_chunk(padded_size * columns * cube.itemsize)
     for start in range(0, lines.size, step):
         rows_y = slice(start, min(start + step, lines.size))
         grid = np.zeros((padded_size, rows_y.stop - start, columns), dtype=kind)
-        grid[lines] = transform[kept, first + start : first + rows_y.stop, :columns]
+        grid[lines] = cube[first:, first + start : first + rows_y.stop]
         inverse = scipy.fft.ifft(grid, axis=0, norm="forward", overwrite_x=True, workers=workers)
         half_way[:, rows_y] = inverse[central]
     real = np.float32 if kind == np.complex64 else np.float64
     result = np.empty((box, box, box), dtype=real)
-    step = _planes_per_chunk(padded_size * columns * transform.itemsize)
+    step = _planes_per_chunk(padded_size * columns * cube.itemsize)
     for start in range(0, box, step):
         planes = slice(start, min(start + step, box))
         grid = np.zeros((planes.stop - start, padded_size, columns), dtype=kind)
