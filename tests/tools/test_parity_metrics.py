@@ -141,7 +141,8 @@ def a_result() -> dict[str, Any]:
         "label": "cpu",
         "n_particles": 2000,
         "run": {
-            "seconds": 100.0, "device": "a processor", "device_kind": "cpu", "driver": "1",
+            "seconds": 100.0, "cpu_seconds": 150.0, "device": "a processor",
+            "device_kind": "cpu", "driver": "1",
             "n_cpus": 2, "precision": "single", "seed": 42, "arguments": "--ctf",
         },
         "iterations": {"clrelion": course, "RELION": course},
@@ -170,6 +171,13 @@ def test_verdicts() -> None:
     result["poses against truth"]["clrelion"] = {"angle_deg": [1.2, 1.8], "shift_angst": [0.5, 0.9]}
     missed = [verdict.what for verdict in verdicts(result) if not verdict.passes]
     assert len(missed) == 3  # shells; the median against RELION's and against 1.1
+
+
+def test_time_on_shared_cpus_is_not_judged() -> None:
+    result = a_result()
+    assert "run time on the CPU, s" in [verdict.what for verdict in verdicts(result)]
+    result["run"] |= {"seconds": 9000.0, "cpu_seconds": 200.0}
+    assert all(verdict.passes for verdict in verdicts(result))
 
 
 def test_page_is_written_from_results_alone(tmp_path: Path, shared: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -99,6 +100,12 @@ def series(label: str, seed: int) -> str:
     return label if seed == RELIONS_SEED else f"{label}-seed{seed}"
 
 
+def _cpu_seconds() -> float:
+    """Processor time of the programs that have been started and have ended."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+
 def run_set(
     particle_set: ParticleSet,
     folder: Path,
@@ -141,6 +148,7 @@ def run_set(
     command = [sys.executable, "-m", "clrelion", "refine", "--o", str(root), *arguments]
     log = root.with_name("log")
     path = os.pathsep.join(p for p in (str(REPOSITORY), os.environ.get("PYTHONPATH")) if p)
+    used = _cpu_seconds()
     started = time.monotonic()
     with open(log, "w", encoding="utf-8") as out:
         ended = subprocess.run(
@@ -155,6 +163,7 @@ def run_set(
         raise RuntimeError(f"{particle_set.name}: the refinement failed; see {log}")
     content = {
         "seconds": seconds,
+        "cpu_seconds": _cpu_seconds() - used,
         "device": chosen.name,
         "device_kind": chosen.kind,
         "driver": chosen.driver,
