@@ -105,7 +105,7 @@ def test_many_processes_that_cannot_meet(monkeypatch: pytest.MonkeyPatch) -> Non
     world = SimpleNamespace(size=1)
     stranger: Any = SimpleNamespace(COMM_WORLD=world, Get_library_version=lambda: "MPICH 4, x")
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", stranger)
-    with pytest.raises(OptionsError, match="started 4 processes, but mpi4py, .* MPICH 4"):
+    with pytest.raises(OptionsError, match=r"started 4 processes, but mpi4py, .* MPICH 4"):
         join_ranks(four)
     world.size, stranger.THREAD_SERIALIZED, stranger.Query_thread = 4, 2, lambda: 1
     with pytest.raises(OptionsError, match="MPI_THREAD_SERIALIZED"):
