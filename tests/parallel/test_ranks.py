@@ -56,8 +56,14 @@ def assert_same(folder: Path, one: str, several: str, maps: list[str]) -> None:
                    "class_number", "random_subset"):  # fmt: skip
         difference = np.abs(getattr(found, column) - getattr(expected, column))
         assert (difference < 1e-3).mean() >= 0.999, column
-    assert np.abs(found.pmax - expected.pmax).max() < 1e-3
-    assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1.0
+    # from the same references each particle finds the same, whoever works on it; later iterations
+    # differ in the order of the sums
+    expected = read_particles(folder / f"{one}_it001_data.star")
+    found = read_particles(folder / f"{several}_it001_data.star")
+    for column in ("rot_deg", "origin_x_angst", "class_number", "pmax", "norm_correction"):
+        difference = np.abs(getattr(found, column) - getattr(expected, column))
+        assert difference.max() <= 1e-6, column
+    assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 0.01
 
 
 @pytest.mark.parametrize("n_ranks", [4])
