@@ -138,15 +138,23 @@ def probe(device: cl.Device, context: cl.Context | None = None) -> Capabilities:
 
 
 def integer_atomics_path(device: cl.Device, context: cl.Context | None = None) -> str:
-    """Path of ``fixed_add`` on a device, one of :data:`INTEGER_ATOMICS_PATHS`, or ``none``.
+    """Path of ``fixed_add`` on a device, one of :data:`INTEGER_ATOMICS_PATHS`.
 
     Probed when a session asks for it: most do not.
+
+    Raises
+    ------
+    DeviceError
+        None of them works.
     """
     prober = _Prober(device, context)
     for path in INTEGER_ATOMICS_PATHS:
         if prober.adds_integers(path):
             return path
-    return "none"
+    raise DeviceError(
+        f"device {device.name.strip()}: atomic additions of integers do not work on it; drop "
+        "--deterministic, or use another --device"
+    )
 
 
 class _Prober:

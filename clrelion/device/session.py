@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +26,6 @@ from clrelion.device.profile import Profile
 from clrelion.device.templates import render, render_source, template_path
 from clrelion.errors import DeviceError, OptionsError
 
-logger = logging.getLogger(__name__)
-
 _FILL_BYTES = 2**30
 # What a deterministic session counts on instead of what is free.
 _FIXED_SHARE = 0.8
@@ -49,8 +46,8 @@ class DeviceSession:
         Time each kernel by device events (``profile.kernels``).
     deterministic : bool
         Nothing that decides about a result may depend on scheduling, on measured times or on the
-        memory that happens to be free: the sums of the kernels do not depend on the order of
-        additions, and transforms and memory budget are fixed choices.
+        memory that happens to be free: sums are of whole numbers, transforms and memory budget are
+        fixed choices.
 
     Attributes
     ----------
@@ -101,9 +98,10 @@ class DeviceSession:
             ) from error
         self.capabilities = capability_probes.probe(self.device, self.context)
         self._check_precision()
-        self._integer_atomics = "none"
-        if deterministic:
-            self._integer_atomics = self._probed_integer_atomics()
+        integer_atomics = capability_probes.integer_atomics_path
+        self._integer_atomics = (
+            integer_atomics(self.device, self.context) if deterministic else "none"
+        )
         is_double = precision == "double"
         self.real: type[np.float32] | type[np.float64] = np.float64 if is_double else np.float32
         self.complex: type[np.complex64] | type[np.complex128] = (
@@ -126,15 +124,6 @@ class DeviceSession:
                 f"device {self.info.label} has no double precision with atomics; "
                 "use --precision single or another --device"
             )
-
-    def _probed_integer_atomics(self) -> str:
-        path = capability_probes.integer_atomics_path(self.device, self.context)
-        if path == "none":
-            raise DeviceError(
-                f"device {self.info.label}: atomic additions of integers do not work on it; drop "
-                "--deterministic, or use another --device"
-            )
-        return path
 
     @property
     def template_params(self) -> dict[str, Any]:
@@ -388,27 +377,21 @@ class DeviceSession:
         ----------
         limit_bytes : int, optional
             The user's limit, see :func:`clrelion.device.memory.parse_memory_limit`.
-
-        Notes
-        -----
-        A deterministic session counts on a fixed share of the memory, free or not.
         """
         total = self.info.global_memory_bytes
-        free = min(total, free_memory_bytes(self.info) + self.held_bytes)
         if self.deterministic:
-            free = int(_FIXED_SHARE * total)
+            free = available = int(_FIXED_SHARE * total)
+        else:
+            free = min(total, free_memory_bytes(self.info) + self.held_bytes)
+            available = host_available_bytes() or total
         margin = margin_of_total(total)
         if self.is_cpu:
-            available = free if self.deterministic else host_available_bytes() or total
             margin = max(margin, free - int(_HOST_SHARE * available))
         largest = min(self.info.max_allocation_bytes, LARGEST_BUFFER_BYTES)
         budget = MemoryBudget(total, free, margin, limit_bytes, largest)
         self._hold_limit = budget.bytes
         return budget
 
-    def memory_budget_bytes(self, limit_bytes: int | None = None) -> int:
-        """Bytes of :meth:`memory_budget`."""
-        return self.memory_budget(limit_bytes).bytes
 
 
 def _memory(array: cl_array.Array) -> cl.Buffer:

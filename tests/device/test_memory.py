@@ -108,7 +108,7 @@ def test_session_counts_and_reports_memory(session: DeviceSession) -> None:
     total = session.memory_budget()
     assert 0 < total.bytes <= total.total_bytes
     assert 0 < total.largest_allocation_bytes <= session.info.max_allocation_bytes
-    assert session.memory_budget_bytes(10**6) == 10**6
+    assert session.memory_budget(10**6).bytes == 10**6
 
 
 def test_impossible_allocation(session: DeviceSession) -> None:
