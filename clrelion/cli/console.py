@@ -5,7 +5,9 @@ no logger name.
 """
 
 import logging
+import os
 import sys
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -16,14 +18,23 @@ class _LineHandler(logging.Handler):
     """Write log lines around a progress bar that may be on the terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        is_warning = record.levelno >= logging.WARNING
+        stream = sys.stderr if is_warning else sys.stdout
         try:
-            is_warning = record.levelno >= logging.WARNING
-            stream = sys.stderr if is_warning else sys.stdout
             text = self.format(record)
             tqdm.write(f"WARNING: {text}" if is_warning else text, file=stream)
             stream.flush()
-        except Exception:  # a log line must not end a run (full disk, closed pipe)
+        except BrokenPipeError:
+            _discard(stream)
+        except Exception:  # a log line must not end a run (full disk)
             self.handleError(record)
+
+
+def _discard(stream: TextIO) -> None:
+    """Go on without a stream whose reader has gone (``clrelion_refine ... | head``)."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def setup_logging(verbosity: int, rank: int = 0) -> None:

@@ -68,6 +68,7 @@ def expected_accuracies(
     settings: ExpectationSettings,
     table: ParticleTable,
     ids: NDArray[np.int64],
+    count: Callable[[int], None] = lambda _: None,
 ) -> Accuracies:
     """Estimate the accuracies from the particles ``ids`` at their present poses.
 
@@ -77,6 +78,8 @@ def expected_accuracies(
         Of the coming expectation step (of half 1 if halves are split).
     ids
         int64; at most `N_TRIAL_PARTICLES` rows of the table.
+    count
+        Is told of particles as they are done; each counts once a class.
     """
     projector = Projector(session, settings.references)
     padding = next(r.padding_factor for r in settings.references if r is not None)
@@ -95,6 +98,7 @@ def expected_accuracies(
         for k in np.flatnonzero(is_large).tolist():
             rotation[k] += trial.rotation_errors(k, histogram[k]).sum()
             shift[k] += pixel_size * trial.shift_errors(k).sum()
+            count(int(chosen.sum()))
     total = histogram.sum(axis=1, keepdims=True)
     n = max(1, len(ids))
     return Accuracies(

@@ -32,7 +32,7 @@ from clrelion.refinement.expectation_setup import (
 )
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.processing_order import orders_of_halves, shuffled_order
-from clrelion.refinement.progress import ProgressMaker
+from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import (
     ImageSizes,
@@ -106,6 +106,7 @@ class Iteration:
         self._has_fixed_tau2 = has_fixed_tau2
         self._comm = comm
         self._grids: tuple[object, Grids] | None = None
+        self._progress: ProgressMaker = no_progress
 
     @property
     def budget(self) -> MemoryBudget:
@@ -152,6 +153,7 @@ class Iteration:
             With the unregularised half maps, where they are wanted.
         """
         iteration = state.iteration + 1
+        self._progress = progress if self._comm.is_first else no_progress
         is_last = self._converges(state)
         before = state.snapshot()
         while True:
@@ -169,10 +171,15 @@ class Iteration:
             found.write_to(state.table)
             state.iteration = iteration
             return MaximizationResult(state.models, None, [])
-        with self._session.profile.timer("maximization"):
+        n_own = sum(of_half.count(self._comm.rank) for of_half in owners)
+        n_maps = 1 if is_last and state.is_split else n_own
+        with (
+            self._session.profile.timer("maximization"),
+            self._progress(n_own + n_maps, f"Maximization iteration {iteration}", "maps") as bar,
+        ):
             is_cc = is_cross_correlation(state, self._options, iteration)
             made = self._maximization.run(
-                state, results, owners, sizes.current_size, iteration, is_cc, is_last
+                state, results, owners, sizes.current_size, iteration, is_cc, is_last, bar.update
             )
         self._finish(state, made, found, sizes, iteration, is_last)
         return made
@@ -318,7 +325,11 @@ class Iteration:
             if owner == self._comm.rank:
                 ids = shuffled_order(state, self._seed)[:N_TRIAL_PARTICLES]
                 settings = self._settings(state, 0, references(0), sizes, iteration)
-                found = expected_accuracies(self._session, settings, state.table, ids)
+                n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"
+                with self._progress(n, label) as bar:
+                    found = expected_accuracies(
+                        self._session, settings, state.table, ids, bar.update
+                    )
             found = self._comm.bcast(found, owner)
         assert found is not None
         state.take_accuracies(found.rot_deg, found.trans_angst, found.orientability)

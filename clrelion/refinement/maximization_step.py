@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,6 +101,7 @@ class Maximization:
         self._solvent_mask = solvent_mask
         self._fixed_tau2 = fixed_tau2
         self._comm = comm or Communicator()
+        self._count: Callable[[int], None] = lambda _: None
 
     def run(
         self,
@@ -110,6 +112,7 @@ class Maximization:
         iteration: int,
         is_cross_correlation: bool,
         is_last: bool,
+        count: Callable[[int], None] = lambda _: None,
     ) -> MaximizationResult:
         """Maximise.
 
@@ -123,17 +126,21 @@ class Maximization:
             S of this iteration, px.
         is_last
             Converged: halves are joined, maps are not flattened.
+        count
+            Is told of each volume that this rank has symmetrised, and of each map made.
 
         Raises
         ------
         NumericalError
             Sums that cannot be reconstructed from.
         """
+        self._count = count
         for result in results:
             for sums in result.backprojections:
                 if sums is not None:
                     sums.hermitian_repair()
                     sums.symmetrise(self._group.operators)
+                    count(1)
         fsc, unfiltered = None, []
         models = state.models
         if state.is_split:
@@ -234,6 +241,7 @@ class Maximization:
                 state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
             )
             made.append((self._finished(state, volume, is_last), spectra))
+            self._count(1)
         return made
 
     def _model(

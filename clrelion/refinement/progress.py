@@ -16,7 +16,13 @@ class Progress(Protocol):
         """Count ``n`` more units as done."""
 
 
-ProgressMaker = Callable[[int, str], AbstractContextManager[Progress]]
+class ProgressMaker(Protocol):
+    """Makes the display of a step."""
+
+    def __call__(
+        self, total: int, label: str, unit: str = "particles"
+    ) -> AbstractContextManager[Progress]:
+        """Show a step of so many units of work."""
 
 
 class _Silent:
@@ -27,7 +33,7 @@ class _Silent:
 
 
 @contextmanager
-def no_progress(total: int, label: str) -> Iterator[Progress]:
+def no_progress(total: int, label: str, unit: str = "particles") -> Iterator[Progress]:
     """Show nothing."""
     yield _Silent()
 
@@ -49,8 +55,8 @@ def with_check(progress: ProgressMaker, check: Callable[[], None]) -> ProgressMa
     """Make progress displays that call ``check`` at every step; it may raise to end the run."""
 
     @contextmanager
-    def make(total: int, label: str) -> Iterator[Progress]:
-        with progress(total, label) as shown:
+    def make(total: int, label: str, unit: str = "particles") -> Iterator[Progress]:
+        with progress(total, label, unit) as shown:
             yield _Checked(shown, check)
 
     return make

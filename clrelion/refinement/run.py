@@ -95,7 +95,7 @@ def run_refinement(
     """
     started = time.monotonic()
     comm, diary = comm or Communicator(), diary or Diary()
-    prepared = prepare_run(options, session, comm)
+    prepared = prepare_run(options, session, comm, progress)
     options, state = prepared.options, prepared.state
     run = _Run(prepared, command_line, comm, diary, on_written)
     run.print_plan(state)

@@ -30,8 +30,9 @@ from clrelion.refinement.devices import (
 from clrelion.refinement.expectation_setup import schedule_policy
 from clrelion.refinement.image_sources import images_of_rank, particle_images, reconstruct_images
 from clrelion.refinement.initialise import default_particle_diameter_angst
-from clrelion.refinement.iteration import Iteration, orders_of_halves
+from clrelion.refinement.iteration import Iteration
 from clrelion.refinement.maximization_step import Maximization
+from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.shared_expectation import SharedExpectation
@@ -78,7 +79,10 @@ class PreparedRun:
 
 
 def prepare_run(
-    options: RefineOptions, session: DeviceSession | None, comm: Communicator
+    options: RefineOptions,
+    session: DeviceSession | None,
+    comm: Communicator,
+    progress: ProgressMaker = no_progress,
 ) -> PreparedRun:
     """Read and check everything before the first line of output is written.
 
@@ -94,13 +98,13 @@ def prepare_run(
         session = open_session(options, comm)
     session.profile.on_step = comm.activity.tick
     speeds = comm.allgather(guessed_speed(session, comm))
-    options, state = comm.from_first(lambda: _read(options))
+    options, state = comm.from_first(lambda: _read(options, progress))
     point_group = PointGroup.from_name(options.symmetry)
     policy = _policy(options, state.ori_size, state.pixel_size_angst)
     return PreparedRun(options, state, session, speeds, point_group, policy)
 
 
-def _read(options: RefineOptions) -> tuple[RefineOptions, RunState]:
+def _read(options: RefineOptions, progress: ProgressMaker) -> tuple[RefineOptions, RunState]:
     """Read particles and references, or the run that is continued."""
     stored = None
     given: dict[str, object] = {}
@@ -134,8 +138,7 @@ def _read(options: RefineOptions) -> tuple[RefineOptions, RunState]:
         images = particle_images(table)
         images.verify()
         policy = _policy(options, references[0][0][0].shape[0], references[1])
-        _log.info("Estimating initial noise spectra from %d particles", table.n)
-        state = start_run(options, table, images, point_group, policy, references, seed)
+        state = start_run(options, table, images, point_group, policy, references, seed, progress)
     others = reconstruct_images(options, state)
     if others is not None:
         others.verify()

@@ -29,6 +29,7 @@ from clrelion.refinement.initialise import (
     initial_spectra,
     prepare_reference,
 )
+from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.schedule import (
     SchedulePolicy,
     ScheduleState,
@@ -134,6 +135,7 @@ def start_run(
     policy: SchedulePolicy,
     references: tuple[list[list[NDArray[np.float64]]], float, bool],
     random_seed: int,
+    progress: ProgressMaker = no_progress,
 ) -> RunState:
     """Make the state before the first iteration.
 
@@ -141,6 +143,8 @@ def start_run(
     ----------
     references
         From `read_references`.
+    progress
+        Shows how far reading images for the noise spectra is.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def start_run(
     elif len(set(table.random_subset.tolist())) > 1:
         # half-sets of an earlier refinement do not matter to a classification's order
         table.random_subset = np.zeros(table.n, dtype=np.int64)
-    noise, bad = _noise_spectra(options, table, images, policy, ori_size, pixel_size)
+    noise, bad = _noise_spectra(options, table, images, policy, ori_size, pixel_size, progress)
     sampling = start_sampling(
         policy,
         healpix_order=options.healpix_order,
@@ -254,6 +258,7 @@ def _noise_spectra(
     policy: SchedulePolicy,
     ori_size: int,
     pixel_size: float,
+    progress: ProgressMaker,
 ) -> tuple[NDArray[np.float64], list[int]]:
     """Initial noise spectra, one an optics group, and bad images (specification E 3.2, 3.3)."""
     n_groups, n_shells = len(table.optics), ori_size // 2 + 1
@@ -276,12 +281,15 @@ def _noise_spectra(
     for group in range(n_groups):
         members = order[table.optics_group[order] == group]
         chosen.append(members[: options.n_particles_sigma2_noise])
-    for batch in BatchLoader(table, np.concatenate(chosen), _NOISE_BATCH, images):
-        if not options.dont_check_norm:
-            check.inspect(batch)
-        bad += batch.bad_ids.tolist()
-        estimator.add(batch.images, batch.optics_group)
-    if len(bad) == sum(map(len, chosen)):
+    ids = np.concatenate(chosen)
+    with progress(len(ids), f"Estimating initial noise spectra from {len(ids)} particles") as bar:
+        for batch in BatchLoader(table, ids, _NOISE_BATCH, images):
+            if not options.dont_check_norm:
+                check.inspect(batch)
+            bad += batch.bad_ids.tolist()
+            estimator.add(batch.images, batch.optics_group)
+            bar.update(len(batch.images) + len(batch.bad_ids))
+    if len(bad) == len(ids):
         raise ImageError(
             f"{table.star_path}: all {len(bad)} images read hold NaN or infinite pixels; extract "
             "them again"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clrelion.io.journal import FINAL_ITERATION
+from clrelion.report.duration import duration
 from clrelion.report.progress_figures import UNKNOWN_FROM, accuracy
 from clrelion.report.run_record import RunRecord
 
@@ -161,13 +162,3 @@ def _time(run: RunRecord) -> Tile | None:
     seconds = sum(entry.seconds for entry in entries)
     last = "the last" if entries[-1].number != FINAL_ITERATION else "the final one"
     return "Time", duration(seconds), f"{duration(entries[-1].seconds)} for {last}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people: ``8.9 s``, ``4 min 10 s``, ``3 h 25 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

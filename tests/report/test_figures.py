@@ -14,8 +14,8 @@ from clrelion.orientations.euler import direction_vector
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.report import direction_figures, fonts, page
 from clrelion.report.direction_figures import angular_distribution, mollweide_angles
+from clrelion.report.duration import duration
 from clrelion.report.figure import Axis, Bars, Curve, Plot, Rule, Table, padded_range
-from clrelion.report.headline import duration
 from clrelion.report.map_figures import maps
 from clrelion.report.png import write_pictures, write_plot
 from clrelion.report.run_record import IterationRecord, read_whole_run
