@@ -23,6 +23,7 @@ from clrelion.parallel.communicator import Communicator
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.planning.run import RunPlan
 from clrelion.planning.volumes import VolumePlacement
+from clrelion.refinement.conclusion import conclude_iteration
 from clrelion.refinement.expectation_setup import (
     Grids,
     References,
@@ -37,13 +38,8 @@ from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import (
     ImageSizes,
     coarser_sampling,
-    current_resolution,
     has_converged,
-    hidden_variable_changes,
     image_sizes,
-    measure_changes,
-    record_resolution,
-    update_increment,
     update_sampling,
 )
 from clrelion.refinement.schedule_state import SchedulePolicy
@@ -181,7 +177,16 @@ class Iteration:
             made = self._maximization.run(
                 state, results, owners, sizes.current_size, iteration, is_cc, is_last, bar.update
             )
-        self._finish(state, made, found, sizes, iteration, is_last)
+        conclude_iteration(
+            state,
+            made,
+            found,
+            sizes.current_size,
+            iteration,
+            self._options,
+            self._group,
+            self._comm,
+        )
         return made
 
     def _expectation_of(
@@ -357,55 +362,3 @@ class Iteration:
             for model in state.models:
                 uniform = 1.0 / (model.n_classes * n_dir)
                 model.pdf_direction = np.full((model.n_classes, n_dir), uniform)
-
-    def _finish(
-        self,
-        state: RunState,
-        made: MaximizationResult,
-        found: ParticleResults,
-        sizes: ImageSizes,
-        iteration: int,
-        is_last: bool,
-    ) -> None:
-        """Record changes and resolution; the state then is that after the iteration."""
-        table, done = state.table, found.is_done
-        changes = measure_changes(
-            np.stack([found.rot_deg, found.tilt_deg, found.psi_deg], -1)[done],
-            np.stack([table.rot_deg, table.tilt_deg, table.psi_deg], -1)[done],
-            np.stack([found.origin_x_angst, found.origin_y_angst], -1)[done],
-            np.stack([table.origin_x_angst, table.origin_y_angst], -1)[done],
-            found.class_number[done],
-            table.class_number[done],
-            self._group,
-        )
-        found.write_to(table)
-        state.models = made.models
-        schedule = state.schedule
-        if made.fsc_halves is not None:
-            schedule = update_increment(schedule, made.fsc_halves, sizes.current_size)
-        schedule = hidden_variable_changes(
-            schedule,
-            changes,
-            state.sampling,
-            self._options.oversampling,
-            start_sampling_of_run=state.start_sampling if self._options.auto_refine else None,
-        )
-        schedule = replace(schedule, ave_pmax=made.models[0].ave_pmax)
-        resolution = current_resolution(
-            made.models[0].data_vs_prior,
-            pixel_size_angst=state.pixel_size_angst,
-            iteration=iteration,
-            ini_high_angst=-1.0 if state.is_continued else self._options.ini_high_angst or -1.0,
-            is_first_iteration_cc=self._options.firstiter_cc and not state.is_continued,
-            is_gold_standard=self._options.auto_refine and made.fsc_halves is not None,
-            do_map=not self._options.no_map,
-            minres_map=self._options.minres_map,
-        )
-        state.schedule = record_resolution(schedule, resolution)
-        state.references_ctf_corrected = True
-        state.current_size = sizes.current_size
-        state.iteration = iteration
-        # decisions hang on these: they are the same to the last bit even on unlike machines
-        state.schedule, state.sampling, state.perturbation = self._comm.bcast(
-            (state.schedule, state.sampling, state.perturbation)
-        )

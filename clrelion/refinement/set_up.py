@@ -32,6 +32,7 @@ from clrelion.refinement.image_sources import images_of_rank, particle_images, r
 from clrelion.refinement.initialise import default_particle_diameter_angst
 from clrelion.refinement.iteration import Iteration
 from clrelion.refinement.maximization_step import Maximization
+from clrelion.refinement.processing_order import orders_of_halves
 from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
 from clrelion.refinement.schedule_state import SchedulePolicy
