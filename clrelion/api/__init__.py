@@ -1,15 +1,8 @@
 """For notebooks: read a run, look at its particles, project, reconstruct, compare maps.
 
-Everything here works on the host, on plain NumPy arrays, and knows no device::
-
-    from clrelion import api
-
-    run = api.read_run("Refine3D/job001/run")
-    particle = run.particles[0]
-    api.fsc(*run.half_maps()).resolution_angst
-
-Arrays follow docs/conventions.md: maps [z, y, x], images [y, x], origin at n // 2; angles are
-RELION's rot, tilt, psi in degrees, shifts and resolutions in Å.
+Everything here works on the host, on plain NumPy arrays, and knows no device. Maps are indexed
+``[z, y, x]`` and images ``[y, x]``, with the origin at n // 2; angles are RELION's rot, tilt, psi in
+degrees, shifts and resolutions in Å.
 """
 
 from clrelion.api.comparison import FscCurve, fsc
