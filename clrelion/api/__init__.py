@@ -1,8 +1,8 @@
 """For notebooks: read a run, look at its particles, project, reconstruct, compare maps.
 
 Everything here works on the host, on plain NumPy arrays, and knows no device. Maps are indexed
-``[z, y, x]`` and images ``[y, x]``, with the origin at n // 2; angles are RELION's rot, tilt, psi in
-degrees, shifts and resolutions in Å.
+``[z, y, x]`` and images ``[y, x]``, with the origin at n // 2. Angles are RELION's rot, tilt and
+psi in degrees; shifts and resolutions are in Å.
 """
 
 from clrelion.api.comparison import FscCurve, fsc
