@@ -393,7 +393,6 @@ class DeviceSession:
         return budget
 
 
-
 def _memory(array: cl_array.Array) -> cl.Buffer:
     memory: Any = array.base_data
     return memory  # type: ignore[no-any-return]

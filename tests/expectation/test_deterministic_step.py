@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from clrelion.device.session import DeviceSession
 from clrelion.errors import NumericalError
-from clrelion.expectation import volumes
+from clrelion.expectation import coarse_product, volumes
 from clrelion.expectation.fixed_point import FixedPointSums, expected_totals
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.step import ExpectationStep
@@ -128,6 +129,27 @@ def test_room_that_was_not_expected(
     assert moved[-1][0] < moved[0][0]
     wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_form_of_the_coarse_product_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    session: Any = SimpleNamespace(
+        is_cpu=False, precision="single", deterministic=deterministic, plans={},
+        capabilities=SimpleNamespace(tensor="tf32"), info=SimpleNamespace(label="card"),
+    )  # fmt: skip
+    plain, tensor = SimpleNamespace(name="plain"), SimpleNamespace(name="tensor")
+    monkeypatch.setattr(coarse_product, "CoarseProduct", lambda _session: plain)
+    monkeypatch.setattr(coarse_product, "TensorProduct", lambda _session: tensor)
+    # slower this time, and correct
+    trials = {"tensor": (2.0, 1e-7), "plain": (1.0, 1e-7)}
+    monkeypatch.setattr(coarse_product, "_trial", lambda _session, form: trials[form.name])
+    chosen = coarse_product.chosen_product(session)
+    assert chosen.name == ("tensor" if deterministic else "plain")
+    trials["tensor"] = (0.5, 1.0)  # wrong
+    session.plans.clear()
+    assert coarse_product.chosen_product(session).name == "plain"
 
 
 def test_expected_totals() -> None:
