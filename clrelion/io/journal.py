@@ -45,8 +45,8 @@ class IterationEntry:
         Wall time.
     n_particles
         Particles that took part.
-    held_bytes
-        Device memory held at its end.
+    peak_bytes
+        Largest device memory in use so far.
     steps
         Seconds of each step, in the order of the time table.
     """
@@ -54,7 +54,7 @@ class IterationEntry:
     number: int
     seconds: float
     n_particles: int
-    held_bytes: int
+    peak_bytes: int
     steps: Mapping[str, float]
 
 
@@ -112,7 +112,7 @@ def write_journal(path: str | os.PathLike[str], journal: Journal) -> None:
             "rlnCurrentIteration": np.array([e.number for e in entries], np.int64),
             "clrelionSeconds": np.array([e.seconds for e in entries], np.float64),
             "clrelionParticles": np.array([e.n_particles for e in entries], np.int64),
-            "clrelionHeldMemory": np.array([e.held_bytes for e in entries], np.int64),
+            "clrelionPeakMemory": np.array([e.peak_bytes for e in entries], np.int64),
         },
         "steps": {
             "rlnCurrentIteration": np.array([number for number, _, _ in steps], np.int64),
@@ -168,7 +168,7 @@ def read_journal(path: str | os.PathLike[str]) -> Journal | None:
                 int(number), float(seconds), int(n), int(held), steps.get(int(number), {})
             )
             for number, seconds, n, held in _rows(
-                block("iterations"), "clrelionSeconds", "clrelionParticles", "clrelionHeldMemory"
+                block("iterations"), "clrelionSeconds", "clrelionParticles", "clrelionPeakMemory"
             )
         ],
         warnings=[(int(n), text) for n, text in _rows(block("warnings"), "clrelionWarning")],

@@ -67,11 +67,11 @@ class Diary:
         number: int,
         seconds: float,
         n_particles: int,
-        held_bytes: int,
+        peak_bytes: int,
         steps: Mapping[str, float],
     ) -> None:
         """Add what an iteration took; `number` is -1 for the converged one."""
-        entry = IterationEntry(number, seconds, n_particles, held_bytes, dict(steps))
+        entry = IterationEntry(number, seconds, n_particles, peak_bytes, dict(steps))
         self._journal.iterations.append(entry)
 
     def snapshot(self) -> Journal:

@@ -213,7 +213,7 @@ class _Run:
             FINAL_ITERATION if is_final else state.iteration,
             time.monotonic() - started,
             state.table.n - len(state.skipped),
-            self._session.held_bytes,
+            self._session.peak_bytes,
             profile.seconds(),
         )
         journal = self._diary.snapshot()

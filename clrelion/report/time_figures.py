@@ -37,7 +37,7 @@ def time_table(run: RunRecord) -> Plot | None:
     rows: list[list[Cell]] = [
         [label, round(entry.seconds, 3), *(round(float(s), 3) for s in row),
          round(entry.n_particles / entry.seconds, 1) if entry.seconds > 0 else None,
-         round(entry.held_bytes / 1e6, 1)]
+         round(entry.peak_bytes / 1e6, 1)]
         for label, entry, row in zip(labels, entries, seconds, strict=True)
     ]  # fmt: skip
     axis = iteration_axis(labels)
@@ -46,7 +46,7 @@ def time_table(run: RunRecord) -> Plot | None:
         "time", "Time table", "Wall time of each step; writing of files goes on beside them.",
         x, Axis("Seconds", 0.0, 1.05 * max(float(wall.max()), 1e-3)),
         Table(["Iteration", "Seconds", *(f"{name} (s)" for name in names), "Particles per second",
-               "Device memory held (MB)"], rows),
+               "Device memory at most so far (MB)"], rows),
         bars=bars,
     )  # fmt: skip
 
@@ -76,9 +76,9 @@ def device_facts(run: RunRecord) -> list[tuple[str, str]]:
         facts.append(("Device", f"{device.name}, driver {device.driver}"))
         facts.append(("Its memory for this run", format_bytes(device.budget_bytes)))
     entries = run.journal.iterations
-    held = max(entry.held_bytes for entry in entries)
+    most = max(entry.peak_bytes for entry in entries)
     speeds = [entry.n_particles / entry.seconds for entry in entries if entry.seconds > 0]
-    facts.append(("Memory held at most, after an iteration", format_bytes(held)))
+    facts.append(("Device memory used at most", format_bytes(most)))
     if speeds:
         facts.append(
             ("Particles per second", f"{min(speeds):,.0f} to {max(speeds):,.0f}, by iteration")
