@@ -165,9 +165,9 @@ def read_journal(path: str | os.PathLike[str]) -> Journal | None:
         ],
         iterations=[
             IterationEntry(
-                int(number), float(seconds), int(n), int(held), steps.get(int(number), {})
+                int(number), float(seconds), int(n), int(peak), steps.get(int(number), {})
             )
-            for number, seconds, n, held in _rows(
+            for number, seconds, n, peak in _rows(
                 block("iterations"), "clrelionSeconds", "clrelionParticles", "clrelionPeakMemory"
             )
         ],
