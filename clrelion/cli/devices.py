@@ -1,11 +1,18 @@
 """``clrelion devices``: the table of OpenCL devices, or a check that one works."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.errors import ClrelionError
+
+_EXAMPLES = """\
+examples:
+  clrelion devices
+  clrelion devices --check --device gpu:1     # would a run with this --device work?
+"""
 
 
 def devices(arguments: Sequence[str]) -> int:
@@ -52,6 +59,8 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         prog="clrelion devices",
         description="List the OpenCL devices of this machine and test each (about a second).",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(

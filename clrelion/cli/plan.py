@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from clrelion.refinement.forecast import RunSizes
 
 _EPILOG = """\
+examples:
+  # will this auto-refine fit into the best device here?
+  clrelion plan --box 360 --angpix 1.1 --particles 100000 --auto_refine
+
+  # and four classes into a card of 12 GB?
+  clrelion plan --box 256 --angpix 1.2 --particles 50000 --K 4 --memory 12GB
+
 The sizes are the largest that each iteration can have: image sizes and sampling grow as fast as the
 schedule allows. `--memory SIZE` plans for a device that this machine does not have.
 """
@@ -50,6 +57,7 @@ def build_parser() -> CommandParser:
         prog="clrelion plan",
         description="Print how much memory a job would take, iteration by iteration.",
         epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -6,12 +6,19 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.errors import ClrelionError
 
 logger = logging.getLogger(__name__)
 
 _EPILOG = """\
+examples:
+  clrelion scratch copy --i particles.star --scratch_dir /scratch/me
+  clrelion class3d --i particles.star --ref ref.mrc --o Class3D/job001/run --K 3 \\
+    --scratch_dir /scratch/me --reuse_scratch
+  clrelion scratch remove --scratch_dir /scratch/me
+
 `clrelion_refine --scratch_dir DIR` alone needs none of this: it copies as it reads, and its copy is
 gone when it ends. A copy made here stays until it is removed; `--scratch_dir DIR --reuse_scratch`
 reads it. On several nodes run this once on each.
@@ -31,9 +38,9 @@ def scratch(arguments: Sequence[str]) -> int:
     int
         0, or 1 with one line on standard error.
     """
-    given = build_parser().parse_args(arguments)
     setup_logging(verbosity=1)
     try:
+        given = build_parser().parse(arguments)
         _copy(given) if given.what == "copy" else _remove(given)
     except ClrelionError as error:
         complain("clrelion scratch", str(error))
@@ -41,12 +48,13 @@ def scratch(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Make the parser of the command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="clrelion scratch",
         description="Copy particle images to a local disk, where runs can read them.",
         epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("what", choices=("copy", "remove"), help="make the copy, or remove it")

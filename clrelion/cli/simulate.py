@@ -12,6 +12,17 @@ from clrelion.errors import ClrelionError, OptionsError
 from clrelion.simulation.dataset import simulate as make_data_set
 from clrelion.simulation.settings import PreferredView, SimulatedOptics, SimulationSettings
 
+_EXAMPLES = """\
+examples:
+  # particles of an atomic model, and a start map at 40 A
+  clrelion simulate --o sim --model 6x1q.cif --n 2000 --box 128 --angpix 2 --snr 0.05
+
+  # two states of a molecule that is grown from a seed, twice as many of the first
+  clrelion simulate --o two --molecule seed:7,kda:300 --molecule seed:7,kda:300,drop:2 --shares 2 1
+
+  # then find them again
+  clrelion refine3d --i sim/particles.star --ref sim/ref01.mrc --o run/sim --particle_diameter 160
+"""
 _OPTICS_KEYS = {
     "box": "box_px",
     "angpix": "pixel_size_angst",
@@ -74,6 +85,8 @@ def build_parser() -> CommandParser:
         prog="clrelion simulate",
         description="Particles of an atomic model (PDB, mmCIF), of a map or of a molecule grown "
         "from a seed, with true poses. The same arguments give the same files, whatever --j.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     _add_sample_options(parser)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 
 import pytest
 
+from clrelion.cli.main import COMMANDS
 from clrelion.cli.parser import build_parser, parse_refine
 from clrelion.cli.presets import CLASS3D, REFINE3D, Preset
 from clrelion.errors import OptionsError
@@ -92,3 +94,14 @@ def test_examples_are_valid_and_shown(preset: Preset) -> None:
     assert text.endswith(preset.examples)
     assert "[60 Å]" in text
     assert "[on; --no_ctf switches it off]" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_shows_examples(name: str) -> None:
+    command = COMMANDS[name]
+    parser = getattr(importlib.import_module(command.module), command.parser)()
+    examples = parser.epilog or ""
+    if name == "refine":  # RELION's own command line; refine3d and class3d have the examples
+        return
+    assert examples.startswith("examples:"), name
+    assert f"clrelion {name}" in examples
