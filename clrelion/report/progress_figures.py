@@ -199,4 +199,6 @@ def _cell(value: float, decimals: int = 2) -> float | None:
 
 def _curve(label: str, values: Values, colour: int, width: float = 2.0) -> Curve:
     x = np.arange(len(values), dtype=np.float64)
-    return Curve(label, x, values, colour, width=width, has_dots=True)
+    # with more classes than colours, the next round is dashed
+    is_dashed = colour >= N_COLOURS
+    return Curve(label, x, values, colour, width=width, has_dots=True, is_dashed=is_dashed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.report.figure import Axis, Cell, Curve, Plot, Rule, Table
+from clrelion.report.figure import N_COLOURS, Axis, Cell, Curve, Plot, Rule, Table
 from clrelion.report.run_record import IterationRecord, RunRecord
 
 __all__ = ["fsc", "noise", "ssnr"]
@@ -56,7 +56,8 @@ def ssnr(run: RunRecord) -> Plot | None:
     if not any(np.isfinite(s).any() for s in spectra):
         return None
     curves = tuple(
-        Curve(f"class {k + 1}", _frequencies(record), s, k) for k, s in enumerate(spectra)
+        Curve(f"class {k + 1}", _frequencies(record), s, k, is_dashed=k >= N_COLOURS)
+        for k, s in enumerate(spectra)
     )
     names = [f"Class {k + 1}" for k in range(len(spectra))]
     return Plot(

@@ -15,13 +15,15 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.report import direction_figures, fonts, page
 from clrelion.report.direction_figures import angular_distribution, mollweide_angles
 from clrelion.report.duration import duration
-from clrelion.report.figure import Axis, Bars, Curve, Plot, Rule, Table, padded_range
+from clrelion.report.figure import N_COLOURS, Axis, Bars, Curve, Plot, Rule, Table, padded_range
 from clrelion.report.map_figures import maps
 from clrelion.report.png import write_pictures, write_plot
+from clrelion.report.progress_figures import class_sizes
 from clrelion.report.run_record import IterationRecord, read_whole_run
+from clrelion.report.spectrum_figures import ssnr
 from clrelion.report.svg import plot_svg
 from clrelion.report.ticks import nice_step, ticks
-from tests.report.written_run import BOX, PIXEL, model, write_auto_refine
+from tests.report.written_run import BOX, PIXEL, model, write_auto_refine, write_iteration
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,24 @@ def test_long_tables_are_cut() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(8.94, "8.9 s"), (59.99, "60.0 s"), (250, "4 min 10 s"), (12300, "3 h 25 min")],
+    [
+        (8.94, "8.9 s"),
+        (59.9, "59.9 s"),
+        (59.99, "1 min 0 s"),
+        (250, "4 min 10 s"),
+        (12300, "3 h 25 min"),
+    ],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_more_classes_than_colours_can_be_told_apart(tmp_path: Path) -> None:
+    root = str(tmp_path / "run")
+    for iteration in (0, 1):
+        write_iteration(root, iteration, 30.0, n_classes=10)
+    run = read_whole_run(root)
+    for figure in (class_sizes(run), ssnr(run)):
+        assert figure is not None
+        looks = {(c.colour % N_COLOURS, c.is_dashed) for c in figure.curves}
+        assert len(looks) == 10
