@@ -15,6 +15,7 @@ from tools.parity import oracle
 from tools.parity.oracle import OracleResult, as_json, relion_version, run_case
 from tools.parity.oracle_cases import ORACLE_CASES, OracleCase
 from tools.parity.page import write_page
+from tools.parity.relion_spread import SEEDS, measure_spread
 
 # In every run of the tests: the others repeat `make parity`.
 QUICK = ("I2", "boxes", "--skip_align", "--maxsig 2", "auto-refine")
@@ -59,6 +60,16 @@ def test_an_option_without_effect_is_a_shortcoming(
     case = replace(CASES["--skip_align"], option="--no_parallel_disc_io", iterations=(1,))
     result = run(case, folder, session_double)
     assert result.shortcomings(case) == ["the option makes no difference"]
+
+
+@needs_relion
+@pytest.mark.slow
+def test_programs_differ_less_than_seeds(folder: Path, session_double: DeviceSession) -> None:
+    info = session_double.info
+    pairs = measure_spread(folder, f"{info.platform_index}:{info.device_index}")["pairs"]
+    n = len(SEEDS)
+    between, same = ([pair["mean FSC"] for pair in some] for some in (pairs[:n], pairs[n:]))
+    assert min(same) > max(between)
 
 
 @needs_relion

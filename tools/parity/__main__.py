@@ -18,6 +18,7 @@ from clrelion.device.choice import choose_device
 from tools.parity.oracle import PROGRAM, as_json, relion_version, run_case
 from tools.parity.oracle_cases import ORACLE_CASES, OracleCase
 from tools.parity.page import write_page
+from tools.parity.relion_spread import RESULTS_NAME, measure_spread
 from tools.parity.set_measures import compare_runs, measure_set
 from tools.parity.step_agreement import compare_step
 from tools.parity.step_runs import STEP_RUNS, StepRun, repeat_run
@@ -144,6 +145,15 @@ def _do_oracle(options: argparse.Namespace) -> None:
         if case.name in names and (options.again or not path.is_file()):
             print(f"{case.name}: beside RELION {relion_version()}", flush=True)
             _do_oracle_case(case, options, path)
+    if names:
+        _do_spread(options)
+
+
+def _do_spread(options: argparse.Namespace) -> None:
+    path = options.folder / "results" / f"{RESULTS_NAME}.json"
+    if options.again or not path.is_file():
+        print(f"seeds of RELION {relion_version()}", flush=True)
+        _save(path, measure_spread(options.folder / "oracle", options.device))
 
 
 def _do_oracle_case(case: OracleCase, options: argparse.Namespace, path: Path) -> None:

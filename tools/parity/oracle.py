@@ -32,7 +32,7 @@ _LAUNCHER = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n")
 
 # --pad 1.85 and --incr_size 4: no pixel lies on the cut-off sphere (specification E, F.1), which
 # at the full size of an even box one always does. --skip_gridding: 5.0.1's reconstruction.
-_REFINEMENT = (
+REFINEMENT = (
     "--i particles.star --particle_diameter 130 --firstiter_cc --ctf --ctf_corrected_ref "
     "--flatten_solvent --zero_mask --norm --scale --oversampling 1 --offset_range 3 "
     "--offset_step 2 --perturb 0 --pad 1.85 --incr_size 4 --skip_gridding --random_seed 0 "
@@ -104,7 +104,7 @@ def run_case(case: OracleCase, folder: Path, device: str) -> OracleResult:
     place = (folder / case.results_name).resolve()
     shutil.rmtree(place, ignore_errors=True)
     data = make_set(case.simulation, case.symmetry, folder.resolve())
-    usual = [*shlex.split(f"{_REFINEMENT} {case.refinement}"), "--sym", case.symmetry]
+    usual = [*shlex.split(f"{REFINEMENT} {case.refinement}"), "--sym", case.symmetry]
     common = [word for word in usual if word not in case.absent]
     roots = {name: place / name / "run" for name in ("clrelion", "relion", "without")}
     for root in roots.values():
@@ -114,10 +114,10 @@ def run_case(case: OracleCase, folder: Path, device: str) -> OracleResult:
     relions = _last_of_each([*given, *shlex.split(option)])
     own = _last_of_each([*given, *shlex.split(case.option)])
     make_inputs(data, [*own, *relions])
-    _run_relion([*relions, "--o", str(roots["relion"])], data, case.n_ranks)
-    _run_clrelion(own, data, roots["clrelion"], device)
+    run_relion([*relions, "--o", str(roots["relion"])], data, case.n_ranks)
+    run_clrelion(own, data, roots["clrelion"], device, "double")
     if case.is_about_an_option:
-        _run_clrelion(_last_of_each(common), data, roots["without"], device)
+        run_clrelion(_last_of_each(common), data, roots["without"], device, "double")
     for i in case.iterations:
         for half in (0, 1, 2):
             _name_noise_as_version_5(Path(model_file(str(roots["relion"]), i, half)))
@@ -170,7 +170,8 @@ def _last_of_each(arguments: list[str]) -> list[str]:
     return [word for option, values in groups.items() for word in (option, *values)]
 
 
-def _run_relion(arguments: list[str], folder: Path, n_ranks: int) -> None:
+def run_relion(arguments: list[str], folder: Path, n_ranks: int = 1) -> None:
+    """Run the installed RELION in a folder; its failure is a CalledProcessError."""
     program = shutil.which(PROGRAM) or PROGRAM
     command = [program, *arguments]
     if n_ranks > 1:
@@ -178,8 +179,11 @@ def _run_relion(arguments: list[str], folder: Path, n_ranks: int) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
 
 
-def _run_clrelion(arguments: list[str], folder: Path, root: Path, device: str) -> None:
-    words = [*arguments, "--o", str(root), "--precision", "double", "--device", device]
+def run_clrelion(
+    arguments: list[str], folder: Path, root: Path, device: str, precision: str
+) -> None:
+    """Run clrelion in a folder, in this process."""
+    words = [*arguments, "--o", str(root), "--precision", precision, "--device", device]
     with working_in(folder):
         run_refinement(parse_refine(words).options, shlex.join(["clrelion_refine", *words]))
 

@@ -9,6 +9,7 @@ from typing import Any
 from tools.parity.acceptance import Verdict, had_the_cpus_to_itself, verdicts
 from tools.parity.bounds import BOUNDS
 from tools.parity.oracle_cases import DIFFERENCES, ORACLE_CASES
+from tools.parity.relion_spread import RESULTS_NAME, spread_section
 from tools.parity.seeds import seed_section
 from tools.parity.step_runs import STEP_RUNS
 from tools.parity.tables import table
@@ -74,13 +75,14 @@ def write_page(results: Path, page: Path) -> bool:
     sets = [result for result in sets if result["run"]["seed"] == RELIONS_SEED]
     judged = [(result, verdicts(result)) for result in sets]
     lines = [_HEAD, *_acceptance(judged), *seed_section(all_seeds, pairs)]
-    lines += [*_step_section(steps), *_oracle_section(oracle)]
+    spread = _read(results, f"{RESULTS_NAME}.json")
+    lines += [*spread_section(spread), *_step_section(steps), *_oracle_section(oracle)]
     for result in sets:
         lines += _set_section(result)
     lines += _device_section(pairs)
     if sets:
         lines.append(_HOW.format(radius=sets[0]["maps"]["radius"]))
-    lines += _origin([*all_seeds, *steps, *oracle])
+    lines += _origin([*all_seeds, *spread, *steps, *oracle])
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     missed = [v for _, found in judged for v in found if not v.passes]
     return not missed and not any(_shortcomings(step) for step in [*steps, *oracle])
