@@ -120,9 +120,9 @@ def spread_section(results: list[dict[str, Any]]) -> list[str]:
     return [
         f"## RELION {result['relion']}'s own spread",
         "",
-        f"200 simulated particles, {_ITERATIONS} iterations of classification, perturbed grids: two",
-        "seeds of RELION beside each other, and clrelion, in single precision, beside RELION with",
-        "the same seed. Differences of the poses, and FSC of the maps.",
+        f"200 simulated particles, {_ITERATIONS} iterations of classification, perturbed grids:",
+        "two seeds of RELION beside each other, and clrelion, in single precision, beside RELION",
+        "with the same seed. Differences of the poses, and FSC of the maps.",
         "",
         *table(head, rows),
     ]
