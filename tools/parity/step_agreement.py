@@ -175,14 +175,10 @@ def _same_sampling(found_root: str, wanted_root: str, iteration: int | None) -> 
         or b.rot_deg.shape == (1,)
         or (a.rot_deg.shape == b.rot_deg.shape and bool(np.allclose(a.rot_deg, b.rot_deg)))
     )
-    names = (
-        "healpix_order",
-        "symmetry",
-        "psi_step_deg",
-        "offset_range_angst",
-        "offset_step_angst",
+    same_settings = (a.healpix_order, a.symmetry) == (b.healpix_order, b.symmetry) and all(
+        absolute_deviation(getattr(a, name), getattr(b, name)) == 0
+        for name in ("psi_step_deg", "offset_range_angst", "offset_step_angst")
     )
-    same_settings = all(getattr(a, name) == getattr(b, name) for name in names)
     same_perturbation = abs(a.perturbation - b.perturbation) < _PRINTED_PERTURBATION
     return same_directions and same_settings and same_perturbation
 
@@ -196,7 +192,8 @@ def _compare_models(result: StepAgreement, found_root: str, wanted_root: str) ->
         wanted = read_model(name)
         result.settings_equal &= (
             found.current_size == wanted.current_size
-            and found.current_resolution_angst == wanted.current_resolution_angst
+            and absolute_deviation(found.current_resolution_angst, wanted.current_resolution_angst)
+            == 0
         )
         deviations = _model_deviations(found, wanted, result.iteration is None)
         # Estimated from 100 particles: of more, RELION's shuffled order picks them. It writes 0
