@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clrelion.cli.main import COMMANDS
-from clrelion.cli.parser import parse_refine
+from clrelion.cli.parser import build_parser, parse_refine
 from clrelion.cli.presets import CLASS3D, REFINE3D
 from tests.docs.pages import PAGES, ROOT, Fence, Shell, fences
 
@@ -109,6 +109,16 @@ def test_commands_that_are_only_shown_are_valid(page: Path) -> None:
             module = __import__(command.module, fromlist=["x"])
             if "--help" not in words:
                 getattr(module, command.parser)().parse(words)
+
+
+def test_options_named_for_relions_users_exist() -> None:
+    known = {f.lstrip("-") for a in build_parser("x", REFINE3D)._actions for f in a.option_strings}
+    known |= set(REFINE3D.switches()) | set(CLASS3D.switches())
+    text = (DOCS / "relion.md").read_text(encoding="utf-8")
+    table = text[text.index("| in RELION's window") : text.index("## As a job")]
+    named = set(re.findall(r"`--(\w+)", table))
+    assert len(named) > 20
+    assert named <= known
 
 
 def test_links_lead_somewhere() -> None:
