@@ -13,6 +13,7 @@ import pyopencl.array as cl_array
 import scipy.fft
 
 from clrelion.device.line_fft import LineFFT, Samples, longest_line
+from clrelion.device.mapping import mapped
 from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
@@ -228,8 +229,8 @@ class _HostBackend:
             self._session.copy_to_device(host, output)
             return
         with (
-            self._session.mapped(images) as source,
-            self._session.mapped(output, writes=True) as target,
+            mapped(self._session, images) as source,
+            mapped(self._session, output, writes=True) as target,
         ):
             target[...] = self._transform_host(source)
 

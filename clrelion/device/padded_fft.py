@@ -13,6 +13,7 @@ import numpy as np
 import pyopencl.array as cl_array
 
 from clrelion.device.line_fft import Samples, line_fft
+from clrelion.device.mapping import mapped
 from clrelion.device.session import DeviceSession
 from clrelion.fourier.padded import padded_inverse_of_cube
 
@@ -165,7 +166,7 @@ class PaddedFFT:
         session, n_all, columns = self._session, 2 * self._radius + 1, self._radius + 1
         block = session.empty((n_all, n_all, columns), session.complex)
         fill(block, 0, columns)
-        with session.mapped(block) as cube, session.mapped(volume, writes=True) as target:
+        with mapped(session, block) as cube, mapped(session, volume, writes=True) as target:
             target[...] = padded_inverse_of_cube(cube, self._padded_size, self._box)
 
     def _runs(self, elements_per_column: int) -> Iterator[tuple[int, int]]:

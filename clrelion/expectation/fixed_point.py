@@ -107,13 +107,7 @@ class FixedPointSums:
             NaN or infinite values.
         """
         more = _SHARES * maxima.sum(axis=0)
-        if not np.isfinite(more).all():
-            raise NumericalError(
-                "images weighted for the back-projection hold NaN or infinity; look for broken "
-                "particle images, CTFs or noise spectra"
-            )
-        limit = 2.0**_LIMIT_BITS / np.array(self.scales)
-        if (self._reserved + more > limit).any():
+        if not self.has_room(maxima):
             _log.debug("fixed-point sums: %s reserved, %s more do not fit", self._reserved, more)
             self.move_to(target)
             self._reserved[:] = 0.0
@@ -122,6 +116,22 @@ class FixedPointSums:
                 for bits, slack, total in zip(self._bits, _SLACK, more.tolist(), strict=True)
             ]
         self._reserved += more
+
+    def has_room(self, maxima: NDArray[np.float64]) -> bool:
+        """Tell whether a part's images fit on top of the sums as they are.
+
+        Raises
+        ------
+        NumericalError
+            NaN or infinite values.
+        """
+        more = _SHARES * maxima.sum(axis=0)
+        if not np.isfinite(more).all():
+            raise NumericalError(
+                "images weighted for the back-projection hold NaN or infinity; look for broken "
+                "particle images, CTFs or noise spectra"
+            )
+        return bool((self._reserved + more <= 2.0**_LIMIT_BITS / np.array(self.scales)).all())
 
     def move_to(self, target: Array) -> None:
         """Add the sums to a real device array (n_voxels, 4), and clear them."""

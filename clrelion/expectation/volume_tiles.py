@@ -169,6 +169,8 @@ class SumTiles:
         self._host: NDArray[Any] | None = None
         self._shape = (n_planes, edge, nx, 4)
         self._is_filled = np.zeros(len(self._order.tiles), dtype=np.bool_)
+        # whole numbers of tiles that are not on the device
+        self._parked: dict[int, NDArray[np.int64]] = {}
 
     @property
     def is_tiled(self) -> bool:
@@ -187,11 +189,58 @@ class SumTiles:
             if order.current is None:
                 order.current = place
             elif order.current != place:
-                self._flush()
-                self._session.fill_zero(self._tile)
+                if self.fixed_point is None:
+                    self._flush()
+                    self._session.fill_zero(self._tile)
+                else:
+                    self._park(order.current)
+                    self._bring_back(place)
                 order.current = place
             adds_to = self._tile if self.fixed_point is None else self.fixed_point.values
             yield adds_to, *order.tiles[place]
+
+    def reserve(self, maxima: NDArray[np.float64]) -> None:
+        """Make sure that a part's images fit on top of sums of whole numbers.
+
+        Parameters
+        ----------
+        maxima
+            As for `FixedPointSums.reserve`.
+        """
+        assert self.fixed_point is not None
+        if self._parked and not self.fixed_point.has_room(maxima):
+            self._settle()
+        self.fixed_point.reserve(maxima, self._tile)
+
+    def _park(self, place: int) -> None:
+        """Take the whole numbers of the tile on the device to the host, so that nothing rounds."""
+        assert self.fixed_point is not None
+        _, n = self._order.tiles[place]
+        n_voxels = n * self._shape[1] * self._shape[2]
+        if place not in self._parked:
+            self._parked[place] = np.empty((n_voxels, 3), dtype=np.int64)
+        self._session.read_rows(self.fixed_point.values, 0, self._parked[place])
+
+    def _bring_back(self, place: int) -> None:
+        assert self.fixed_point is not None
+        if place in self._parked:
+            self._session.write_rows(self.fixed_point.values, 0, self._parked[place])
+        else:
+            self._session.fill_zero(self.fixed_point.values)
+
+    def _settle(self) -> None:
+        """Add the whole numbers of all tiles to the reals on the host; none are left."""
+        order = self._order
+        if order.current is not None:
+            self._flush()
+            self._parked.pop(order.current, None)
+        for place in sorted(self._parked):
+            self._session.fill_zero(self._tile)
+            self._bring_back(place)
+            order.current = place
+            self._flush()
+        self._parked.clear()
+        self._session.fill_zero(self._tile)
 
     def collect(self) -> None:
         """Bring all that was added to the tile on the device into its reals."""
@@ -201,7 +250,7 @@ class SumTiles:
     def to_host(self) -> NDArray[Any]:
         """Give the sums of all planes, real (n_planes, M, P+2, 4), copies added up."""
         if self._order.current is not None:
-            self._flush()
+            self._settle()
             self._order.current = None
         host = self._on_host()
         for place in np.flatnonzero(~self._is_filled).tolist():

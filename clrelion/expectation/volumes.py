@@ -101,7 +101,7 @@ class BackprojectionVolumes:
             (n * wg,), (wg,), unmasked_ft, data, weight, n_list, maxima_d
         )
         maxima: NDArray[np.float64] = session.to_host(maxima_d).astype(np.float64)
-        fixed_point.reserve(maxima, self._tiles.values)
+        self._tiles.reserve(maxima)
 
     def tiles(self) -> Iterator[tuple[Array, int, int]]:
         """Yield each tile: its planes, the number of the first one, and how many there are."""

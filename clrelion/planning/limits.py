@@ -65,9 +65,10 @@ class DeviceLimits:
 def sums_are_fixed_point(session: DeviceSession) -> bool:
     """Whether back-projections are added up as whole numbers: in any order to the same sums.
 
-    On CPUs each worker adds to volumes of its own, in an order that is fixed anyway.
+    On CPUs too: workers that add to volumes of their own do so in an order that depends on how the
+    particles come in batches.
     """
-    return session.deterministic and not session.is_cpu
+    return session.deterministic
 
 
 def panel_width(is_cpu: bool) -> int:

@@ -130,7 +130,7 @@ class VolumePlacement:
 
 def number_of_workers(limits: DeviceLimits, sizes: VolumeSizes) -> int:
     """Volumes to keep on a CPU, one a compute unit if they fit; 0: shared volume with atomics."""
-    if not limits.is_cpu:
+    if not limits.is_cpu or limits.fixed_point_bytes:
         return 0
     bytes_each = 4 * limits.real_bytes * sizes.voxels * sizes.n_classes
     return max(1, min(limits.n_compute_units, _MAX_WORKER_BYTES // bytes_each))

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from clrelion.device import capabilities, self_test, table
+from clrelion.device import session as session_module
 from clrelion.device.profile import Profile
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
+from tests.reference.device import clear_array
 
 
 def test_precisions(session: DeviceSession, session_double: DeviceSession) -> None:
@@ -142,3 +144,18 @@ def test_kernel_times(session: DeviceSession) -> None:
     assert timed.profile.kernels["widen_to_complex"].count == 3
     assert timed.profile.kernels["widen_to_complex"].seconds > 0
     assert "widen_to_complex" in text
+
+
+def test_clear_array(session: DeviceSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large arrays are set to zero by the kernel clear_array, whole and nothing beyond."""
+    monkeypatch.setattr(session_module, "_LARGEST_FILL_BYTES", 100)
+    for dtype, n in ((np.float32, 1004), (np.complex64, 502), (np.int64, 50), (np.float32, 27)):
+        array = session.to_device(np.ones(n, dtype))
+        session.fill_zero(array)
+        np.testing.assert_array_equal(session.to_host(array), 0)
+    # nothing behind the end of a launch that is rounded up
+    words = session.to_device(np.ones((20, 4), np.uint32))
+    session.kernel("device/clear_array")((64,), (64,), words, 17)
+    found = session.to_host(words)
+    np.testing.assert_array_equal(found[:17], clear_array(17))
+    assert found[17:].all()

@@ -16,3 +16,8 @@ def widen_to_complex(images: npt.NDArray[Any], first: int, n: int) -> npt.NDArra
 def crop_half_transform(full: npt.NDArray[Any], half_n: int, factor: float) -> npt.NDArray[Any]:
     """First ``half_n`` columns of each row, scaled."""
     return factor * full[..., :half_n].astype(np.complex128)
+
+
+def clear_array(n: int) -> npt.NDArray[np.uint32]:
+    """Zeros, n pieces of 16 bytes."""
+    return np.zeros((n, 4), np.uint32)

@@ -118,6 +118,34 @@ def test_tiles(
     assert peak <= limit * MIB
 
 
+def files_of(root: str) -> dict[str, bytes]:
+    """Poses, models and maps as they were written; names of the run taken out."""
+    names = [*Path(root).parent.glob(f"{Path(root).name}*.mrc")]
+    names += [*Path(root).parent.glob(f"{Path(root).name}*_data.star")]
+    names += [*Path(root).parent.glob(f"{Path(root).name}*_model.star")]
+    folder = str(Path(root).parent).encode()
+    return {p.name: p.read_bytes().replace(folder, b"") for p in sorted(names)}
+
+
+@pytest.mark.parametrize("name", ["cpu", "card"])
+def test_bits_of_deterministic_runs(place: Path, name: str) -> None:
+    """Without a limit and within 1 GB, 256 MB and 64 MB, where the sums are in tiles."""
+    session = DeviceSession("cpu", deterministic=True)
+    session.is_cpu = name == "cpu"
+    found = []
+    for limit in ("", "1000MB", "256MB", "64MB"):
+        root = f"{name}bits{limit}"
+        given = f"--deterministic --memory_limit {limit}" if limit else "--deterministic"
+        run(session, f"{LAST} --o {root}/run {given}")
+        found.append(files_of(f"{root}/run"))
+        if limit in ("", "64MB"):
+            run(session, changed(CLASSES, f"--o {root}/classes {given}"))
+            found[-1] |= files_of(f"{root}/classes")
+    assert len(found[0]) > len(found[1]) >= 8
+    for other in found[1:]:
+        assert [key for key in other if other[key] != found[0][key]] == []
+
+
 Fails = Callable[[int, tuple[int, ...], int], bool]
 
 
