@@ -37,7 +37,7 @@ _HOW = """\
   definition with which RELION's figures for the test sets come out to all digits given for them;
   a hard edge, or Nyquist itself, gives others.
 - sigma2_noise: |clrelion/RELION - 1| over all shells but the origin; tau2: over the shells up to
-  the resolution of the worse map. The half-sets of the two programs differ, as between two seeds.
+  the resolution of the worse map. With one seed both programs have the same half-sets.
 - A deviation of one unit in the last digit that the STAR files hold counts as none in the
   step-by-step runs. Relative: norm, log-likelihood, sigma2_noise, tau2, data_vs_prior,
   sigma_offset, accuracy, and maps (L2); absolute: all others.
