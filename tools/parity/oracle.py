@@ -120,7 +120,7 @@ def run_case(case: OracleCase, folder: Path, device: str) -> OracleResult:
         run_clrelion(_last_of_each(common), data, roots["without"], device, "double")
     for i in case.iterations:
         for half in (0, 1, 2):
-            _name_noise_as_version_5(Path(model_file(str(roots["relion"]), i, half)))
+            name_noise_as_version_5(Path(model_file(str(roots["relion"]), i, half)))
     return OracleResult(*(
         [_compare(case, roots[name], roots["relion"], i) for i in iterations]
         for name, iterations in (
@@ -207,7 +207,7 @@ def _compare(
     return step
 
 
-def _name_noise_as_version_5(path: Path) -> None:
+def name_noise_as_version_5(path: Path) -> None:
     """Give the noise spectra the name that they have since version 4.
 
     Until then each scale group had its own; here each optics group has one scale group.

@@ -15,7 +15,13 @@ from clrelion.io.mrc import read_map
 from clrelion.io.run_files import class_map_file, data_file, model_file, read_model
 from clrelion.orientations.symmetry import PointGroup
 from tools.parity.metrics import mean_fsc, rotation_angle_deg, shell_of_resolution
-from tools.parity.oracle import REFINEMENT, relion_version, run_clrelion, run_relion
+from tools.parity.oracle import (
+    REFINEMENT,
+    name_noise_as_version_5,
+    relion_version,
+    run_clrelion,
+    run_relion,
+)
 from tools.parity.oracle_inputs import make_set
 from tools.parity.set_measures import read_poses
 from tools.parity.tables import table
@@ -65,6 +71,7 @@ def measure_spread(folder: Path, device: str) -> dict[str, Any]:
             root.parent.mkdir(parents=True)
             roots[program, seed] = root
         run_relion([*arguments, "--o", str(roots["RELION", seed])], data)
+        name_noise_as_version_5(Path(model_file(str(roots["RELION", seed]), _ITERATIONS)))
         run_clrelion(arguments, data, roots["clrelion", seed], device, "single")
     pairs = [(("RELION", a), ("RELION", b)) for a, b in itertools.combinations(SEEDS, 2)]
     pairs += [(("clrelion", seed), ("RELION", seed)) for seed in SEEDS]
