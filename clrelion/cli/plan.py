@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clrelion.cli.arguments import CommandParser
 from clrelion.cli.console import complain, setup_logging
 from clrelion.errors import ClrelionError, OptionsError
+from clrelion.options.byte_size import byte_size
 
 if TYPE_CHECKING:
     from clrelion.planning.limits import DeviceLimits
@@ -137,13 +138,20 @@ def _sizes(given: argparse.Namespace) -> RunSizes:
     )
 
 
+def _size(flag: str, text: str) -> int:
+    try:
+        return byte_size(text)
+    except ValueError as error:
+        raise OptionsError(f"{flag}: {error}") from error
+
+
 def _limits(given: argparse.Namespace) -> tuple[DeviceLimits, str]:
-    from clrelion.device.memory import budget_of_total, parse_memory_limit
+    from clrelion.device.memory import budget_of_total
     from clrelion.planning.limits import DeviceLimits
 
-    limit = None if given.memory_limit is None else parse_memory_limit(given.memory_limit)
+    limit = None if given.memory_limit is None else _size("--memory_limit", given.memory_limit)
     if given.memory is not None:
-        total = parse_memory_limit(given.memory)
+        total = _size("--memory", given.memory)
         budget = budget_of_total(total, limit)
         real_bytes = 8 if given.precision == "double" else 4
         largest = budget.largest_allocation_bytes

@@ -73,7 +73,7 @@ class Samples:
 
 class _Backend(Protocol):
     def transform(
-        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool, add: bool
+        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool
     ) -> None: ...
 
 
@@ -114,7 +114,6 @@ class LineFFT:
         n_inner: int = 1,
         *,
         inverse: bool = False,
-        accumulate: bool = False,
     ) -> None:
         """Transform ``n_outer * n_inner`` lines; unscaled, exponent -2 pi i (+ for inverse).
 
@@ -125,8 +124,6 @@ class LineFFT:
         target : Samples
             Complex or, for an inverse transform, real: then the source holds places within
             0..N/2 of Hermitian lines, and imaginary parts at 0 and N/2 do not count.
-        accumulate : bool
-            Add to the target.
 
         Raises
         ------
@@ -149,7 +146,7 @@ class LineFFT:
         if source.n > self.length:
             raise ValueError(f"LineFFT: {source.n} samples given for lines of {self.length}")
         if n_outer * n_inner * target.n:
-            self._implementation.transform(source, target, (n_outer, n_inner), inverse, accumulate)
+            self._implementation.transform(source, target, (n_outer, n_inner), inverse)
 
 
 def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0) -> LineFFT:
@@ -273,7 +270,7 @@ class _OwnKernel:
         )
 
     def transform(
-        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool, add: bool
+        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool
     ) -> None:
         n_outer, n_inner = shape
         kernel = self._session.kernel(
@@ -293,7 +290,7 @@ class _OwnKernel:
             (n_groups * self._items,), (self._items,),
             source.array, source.start, source.outer, source.step, source.first, source.n,
             target.array, target.start, target.outer, target.step, target.first, target.n,
-            n_inner, n_lines, self._roots, int(add),
+            n_inner, n_lines, self._roots,
         )  # fmt: skip
 
 
@@ -313,7 +310,7 @@ class _WholeLines:
         raise NotImplementedError
 
     def transform(
-        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool, add: bool
+        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool
     ) -> None:
         n_outer, n_inner = shape
         session, length, n_lines = self._session, self._length, n_outer * n_inner
@@ -333,7 +330,7 @@ class _WholeLines:
             crop(
                 (_rounded(count * target.n),), (_GROUP,),
                 self._work, target.array, target.start, target.outer, target.step, target.first,
-                target.n, n_inner, first, count, length, int(add),
+                target.n, n_inner, first, count, length,
             )  # fmt: skip
 
 

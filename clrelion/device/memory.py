@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyopencl as cl
 
-from clrelion.errors import DeviceMemoryError, OptionsError
+from clrelion.errors import DeviceMemoryError
 
 LARGEST_BUFFER_BYTES = 4 * 2**30 - 4096
 """Drivers are not at ease with buffers of 4 GB and more; only volumes may be larger."""
@@ -17,12 +16,6 @@ LARGEST_BUFFER_BYTES = 4 * 2**30 - 4096
 _MARGIN_FRACTION = 0.05
 _MARGIN_BYTES = 256 * 10**6
 
-_UNITS = {
-    "": 1, "B": 1,
-    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
-    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
-}  # fmt: skip
 _OUT_OF_MEMORY_CODES = frozenset(
     {
         cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE,
@@ -53,23 +46,6 @@ def translated_allocation_errors(what: str) -> Iterator[None]:
     except cl.Error as error:
         raise_if_out_of_memory(what, error)
         raise
-
-
-def parse_memory_limit(text: str) -> int:
-    """Read a byte count such as ``12GB``, ``64 MB``, ``1.5GiB`` or ``1000000``.
-
-    KB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB powers of 1024.
-
-    Raises
-    ------
-    OptionsError
-        Not a positive number with one of these units.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", text)
-    unit = _UNITS.get(match.group(2).upper()) if match else None
-    if match is None or unit is None or float(match.group(1)) <= 0:
-        raise OptionsError(f"memory limit '{text}': write a number with a unit, e.g. 12GB or 500MB")
-    return int(float(match.group(1)) * unit)
 
 
 def format_bytes(n_bytes: float) -> str:

@@ -358,7 +358,7 @@ class DeviceSession:
         Parameters
         ----------
         limit_bytes : int, optional
-            The user's limit, see :func:`clrelion.device.memory.parse_memory_limit`.
+            The user's limit.
         """
         total = self.info.global_memory_bytes
         if self.deterministic:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from clrelion.constants import MAXIMUM_HEALPIX_ORDER
+from clrelion.options.byte_size import byte_size
 
 FILES = "Input and output"
 REFERENCE = "Reference"
@@ -78,14 +79,15 @@ def _off_if_none(value: object) -> object:
 
 
 def _bytes(value: object) -> object:
-    """Read ``2048`` (MB), ``8G``, ``512M`` from text; a number is bytes. 0 or less: no limit."""
+    """Read a size from text; a number is bytes. 0 or less: no limit."""
     if isinstance(value, int):
         return value if value > 0 else None
-    found = re.fullmatch(r"\s*(-?[0-9.]+)\s*([MGT]?)i?B?\s*", str(value), re.IGNORECASE)
-    if value is None or not found:
+    if value is None or re.fullmatch(r"\s*(-\s*\d.*|0+)\s*", str(value)):
+        return None
+    try:
+        return byte_size(str(value))
+    except ValueError:
         return value
-    n_bytes = float(found[1]) * 1024 ** {"": 2, "M": 2, "G": 3, "T": 4}[found[2].upper()]
-    return int(n_bytes) if n_bytes > 0 else None
 
 
 def _point_group(value: object) -> object:

@@ -6,6 +6,7 @@ import pytest
 
 from clrelion.errors import OptionsError
 from clrelion.options import RefineOptions, flag_of, flags
+from clrelion.options.byte_size import byte_size
 from clrelion.orientations.symmetry import PointGroup
 
 START = {"particles_star": "p.star", "output_root": "out/run", "reference": "ref.mrc"}
@@ -47,8 +48,9 @@ def test_defaults_are_relions() -> None:
         ("solvent_mask", "None", None),
         ("symmetry", "d2", "D2"),
         ("symmetry", "i", "I"),
-        ("memory_limit_bytes", "512", 512 * 1024**2),
-        ("memory_limit_bytes", "1.5G", 1536 * 1024**2),
+        ("memory_limit_bytes", "512", 512 * 10**6),
+        ("memory_limit_bytes", "1.5G", 1500 * 10**6),
+        ("memory_limit_bytes", "12 GiB", 12 * 2**30),
         ("memory_limit_bytes", "-1", None),
     ],
 )
@@ -214,3 +216,20 @@ def test_every_flag_has_help_and_a_sound_unit() -> None:
         }  # fmt: skip
         suffix = suffixes.get(flag.unit, "")
         assert name.endswith(suffix), name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2048", 2048 * 10**6), ("12GB", 12 * 10**9), ("64 mb", 64 * 10**6), (".5T", 5 * 10**11),
+        ("1.5GiB", 3 * 2**29), ("100K", 10**5), ("64MiB", 2**26),
+    ],
+)  # fmt: skip
+def test_byte_size(text: str, expected: int) -> None:
+    assert byte_size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "GB", "0GB", "-1GB", "12 apples", "1e9", "nan", "3iB"])
+def test_no_byte_size(text: str) -> None:
+    with pytest.raises(ValueError, match="write a number of MB"):
+        byte_size(text)

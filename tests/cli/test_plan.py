@@ -47,7 +47,7 @@ def test_plan_on_a_device_of_this_machine(capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "text"),
     [
         ("--box 63 --memory 8GB", "even number"),
-        ("--box 64 --memory eight", "write a number with a unit"),
+        ("--box 64 --memory eight", "--memory: 'eight' is no size: write a number of MB"),
         ("--box 64 --memory 8GB --auto_refine --K 2", "one class only"),
         ("--box 64 --memory 8GB --angpix -1", "must be positive"),
         ("--box 64 --memory 8GB --sym Q7", "Q7"),

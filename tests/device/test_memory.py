@@ -9,32 +9,11 @@ import pytest
 from clrelion.device import memory
 from clrelion.device.memory import BufferNeed, MemoryBudget, plan_batches
 from clrelion.device.session import DeviceSession
-from clrelion.errors import DeviceMemoryError, OptionsError
+from clrelion.errors import DeviceMemoryError
 
 
 def budget(n_bytes: int, largest: int = 10**12) -> MemoryBudget:
     return MemoryBudget(10 * n_bytes, 10 * n_bytes, 0, n_bytes, largest)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("12GB", 12 * 10**9),
-        ("64MB", 64 * 10**6),
-        (" 1.5 gib ", 3 * 2**29),
-        ("500", 500),
-        ("2k", 2000),
-        (".5T", 5 * 10**11),
-    ],
-)
-def test_parse_memory_limit(text: str, expected: int) -> None:
-    assert memory.parse_memory_limit(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "GB", "0GB", "-1GB", "12 apples", "1e9", "nan"])
-def test_bad_memory_limit(text: str) -> None:
-    with pytest.raises(OptionsError, match="write a number with a unit"):
-        memory.parse_memory_limit(text)
 
 
 def test_budget() -> None:

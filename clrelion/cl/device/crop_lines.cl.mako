@@ -2,12 +2,11 @@
 Take the wanted samples out of a run of transformed lines: the last step of `line_fft` for libraries
 that transform whole, contiguous lines.
 
-    target[o, k, i] (+)= padded[l, (first_out + k) mod N],   line first_line + l = o n_inner + i
+    target[o, k, i] = padded[l, (first_out + k) mod N],   line first_line + l = o n_inner + i
 
 name          type          shape         unit  access
 padded        real2         (count, N)          read
 target        real2 (real)  any                 write; a sample lies at start + o outer + k step + i
-accumulate    int           scalar              not 0: add to target
 Template parameters: real, double_precision, real_output (target is real: the real part).
 Local memory: none. Grid: count n rounded up.
 Reference: tests/reference/line_fft.py
@@ -16,8 +15,7 @@ Reference: tests/reference/line_fft.py
 __kernel void crop_lines(
     __global const real2* restrict padded, __global ${"real" if real_output else "real2"}* restrict target,
     const long start, const long outer_step, const long step, const int first, const int n,
-    const int n_inner, const long first_line, const int count, const int length,
-    const int accumulate)
+    const int n_inner, const long first_line, const int count, const int length)
 {
     const long i = (long)get_global_id(0);
     if (i >= (long)count * n) return;
@@ -30,9 +28,5 @@ __kernel void crop_lines(
     const long outer = (first_line + line) / n_inner;
     const long to = start + outer * outer_step + s * step + first_line + line - outer * n_inner;
     const real2 value = padded[line * length + place];
-% if real_output:
-    target[to] = accumulate ? target[to] + value.x : value.x;
-% else:
-    target[to] = accumulate ? target[to] + value : value;
-% endif
+    target[to] = value${".x" if real_output else ""};
 }
