@@ -100,6 +100,11 @@ class ResidentImages:
         )
         self._free: dict[int, NDArray[np.int32]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image has been read yet."""
+        return not self._stacks
+
     def is_filling(self, group: int) -> bool:
         """Tell whether no image of an optics group has been read yet."""
         return self.is_on and group not in self._stacks

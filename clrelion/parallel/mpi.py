@@ -26,6 +26,8 @@ Value = TypeVar("Value")
 
 _PIECE_BYTES = 1 << 26
 """Broadcasts go in pieces of this size: counts of MPI 3 end at 2^31."""
+_SPIN_SECONDS = 0.05
+"""Large messages go on only while somebody asks for them: at first without a pause."""
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 2e-5, 1e-3
 _PROGRESS_INTERVAL = 2e-3
 _ABORT_SECONDS = 5.0
@@ -56,17 +58,17 @@ class MpiCommunicator(Communicator):
 
     def bcast(self, value: Value, root: int = 0) -> Value:
         """Give all ranks the value that ``root`` has."""
-        packed = pickle.dumps(value, protocol=5) if self.rank == root else b""
+        packed, arrays = _packed(value) if self.rank == root else (b"", [])
         self.barrier()
         with self._lock, self.activity.waiting():
-            size = self._comm.bcast(len(packed), root)
-        buffer = np.empty(size, dtype=np.uint8)
-        if self.rank == root:
-            buffer[:] = np.frombuffer(packed, dtype=np.uint8)
-        self.bcast_array(buffer, root)
+            packed, sizes = self._comm.bcast((packed, [array.size for array in arrays]), root)
+        if self.rank != root:
+            arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
+        for array in arrays:
+            self.bcast_array(array, root)
         if self.rank == root:
             return value
-        return pickle.loads(buffer.data)  # type: ignore[no-any-return]  # of our own job
+        return pickle.loads(packed, buffers=arrays)  # type: ignore[no-any-return]  # our own job's
 
     def bcast_array(self, array: NDArray[Any], root: int = 0) -> None:
         """Overwrite a C-contiguous array with that of ``root``; of one size on all ranks."""
@@ -78,15 +80,21 @@ class MpiCommunicator(Communicator):
 
     def allgather(self, value: Value) -> list[Value]:
         """Give all ranks the values of all, by rank."""
-        packed = np.frombuffer(pickle.dumps(value, protocol=5), dtype=np.uint8)
+        packed, arrays = _packed(value)
         self.barrier()
         with self._lock, self.activity.waiting():
-            sizes = self._comm.allgather(packed.size)
+            everybody = self._comm.allgather((packed, [array.size for array in arrays]))
         values = []
-        for rank, size in enumerate(sizes):
-            buffer = packed.copy() if rank == self.rank else np.empty(size, dtype=np.uint8)
-            self.bcast_array(buffer, rank)
-            values.append(value if rank == self.rank else pickle.loads(buffer.data))
+        for rank, (of_rank, sizes) in enumerate(everybody):
+            if rank != self.rank:
+                arrays_of_rank = [np.empty(size, dtype=np.uint8) for size in sizes]
+            else:
+                arrays_of_rank = arrays
+            for array in arrays_of_rank:
+                self.bcast_array(array, rank)
+            values.append(
+                value if rank == self.rank else pickle.loads(of_rank, buffers=arrays_of_rank)
+            )
         return values
 
     def barrier(self) -> None:
@@ -114,13 +122,16 @@ class MpiCommunicator(Communicator):
 
     def _wait(self, request: Any) -> None:
         """Wait for a request; the longer it takes, the less often it is asked for."""
-        sleep = _SHORTEST_SLEEP
+        sleep, spins_until = _SHORTEST_SLEEP, time.monotonic() + _SPIN_SECONDS
         is_main = threading.current_thread() is threading.main_thread()
         with self.activity.waiting() if is_main else _nothing():
             while True:
                 with self._lock:
                     if request.Test():
                         return
+                if time.monotonic() < spins_until:
+                    time.sleep(0)
+                    continue
                 time.sleep(sleep)
                 sleep = min(1.5 * sleep, _LONGEST_SLEEP)
 
@@ -199,6 +210,13 @@ class _WindowCounters(Counters):
         with self._lock:
             self._window.Unlock_all()
             self._window.Free()
+
+
+def _packed(value: Any) -> tuple[bytes, list[NDArray[np.uint8]]]:
+    """Pack a value; its arrays go beside it, without a copy."""
+    buffers: list[pickle.PickleBuffer] = []
+    packed = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    return packed, [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in buffers]
 
 
 def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -26,8 +26,8 @@ _SMALLEST_PART_OF_SHARE = 32
 _FIRST_PART = 8
 """While speeds are not known, a claim takes one part in so many of what is left."""
 _LATER_PART = 2
-_KEPT_HELP = 0.05
-"""Help of less than this part of a rank's work does not change who owns the particles."""
+_LEAST_SECONDS_LEFT = 0.1
+"""Nobody helps with what its owner does in so short a time."""
 
 
 def initial_owners(
@@ -186,6 +186,10 @@ class WorkSharing:
         self._shares: list[list[NDArray[np.int64]]] = []
         self._started = 0.0
         self._n_claimed = 0
+        self._is_first = True
+        self._guests: set[tuple[int, int]] = set()
+        self.seconds_to_fetch = 0.0
+        """Extra time for a particle of another rank's share: its image is not on the device."""
 
     @property
     def own(self) -> NDArray[np.int64]:
@@ -250,10 +254,9 @@ class WorkSharing:
         rests = self._rests(half)
         if not rests.any():
             return 0.0
-        rate = self._n_claimed / max(1e-3, time.monotonic() - self._started)
-        if rate == 0.0:
+        if self._n_claimed == 0:
             return np.inf  # this rank has had nothing to do at all
-        rates = rate * self._speeds / self._speeds[self.rank]
+        rates = np.array([self._rate(rank) for rank in range(self._comm.size)])
         return float(rests.sum() / rates[rests > 0].sum())
 
     def _rests(self, half: int) -> NDArray[np.int64]:
@@ -270,7 +273,24 @@ class WorkSharing:
             return None
         rests = self._rests(half)
         rank = int(np.argmax(rests))
-        return (rank, len(self.share(half, rank)) - int(rests[rank])) if rests[rank] else None
+        if not rests[rank] or self._help_with(rank, int(rests[rank])) == 0:
+            return None
+        return rank, len(self.share(half, rank)) - int(rests[rank])
+
+    def _rate(self, rank: int) -> float:
+        """Particles a second of a rank, going by what this one has claimed; 0: not known."""
+        rate = self._n_claimed / max(1e-3, time.monotonic() - self._started)
+        return float(rate * self._speeds[rank] / self._speeds[self.rank])
+
+    def _help_with(self, rank: int, rest: int) -> int:
+        """Particles to take from what is left of a share, so that both end at one time."""
+        mine, theirs = self._rate(self.rank), self._rate(rank)
+        if mine == 0.0:
+            return rest  # this rank has had nothing to do at all
+        if self.seconds_to_fetch > 0.0 and rest < theirs * _LEAST_SECONDS_LEFT:
+            return 0
+        seconds_each = 1.0 / mine + self.seconds_to_fetch
+        return int(np.ceil(rest / (1.0 + theirs * seconds_each)))
 
     def claimed(self, half: int, rank: int) -> int:
         """How far a share is claimed; may be more than it holds."""
@@ -311,8 +331,7 @@ class WorkSharing:
         smallest = min(limit // _SMALLEST_PART_OF_BATCH, own // _SMALLEST_PART_OF_SHARE)
         part = 1.0 / (_LATER_PART if self._speeds_are_known else _FIRST_PART)
         if rank != self.rank:
-            mine, theirs = self._speeds[self.rank], self._speeds[rank]
-            part *= mine / (mine + theirs)
+            return max(1, min(limit, int(np.ceil(part * self._help_with(rank, rest)))))
         return max(1, min(limit, max(smallest, int(np.ceil(part * rest)))))
 
     def finish(self, done_by: NDArray[np.int32]) -> None:
@@ -326,12 +345,21 @@ class WorkSharing:
         if self._is_static or self._comm.size == 1:
             return
         counts = np.bincount(done_by[done_by >= 0], minlength=self._comm.size)
+        # what equal devices did in the first iteration depends on who compiled and read faster
+        is_noise = self._is_first and self._speeds_are_known
+        self._is_first = False
+        if is_noise:
+            return
+        guests = set()
         for half, order in enumerate(self.orders):
             for rank in range(self._comm.size):
                 mine = order[done_by[order] == rank]
-                is_guest = not len(self._shares[half][rank])
-                if len(mine) and not (is_guest and len(mine) < _KEPT_HELP * counts[rank]):
-                    self.owners[mine] = rank
+                if not len(self._shares[half][rank]) and len(mine):
+                    guests.add((half, rank))
+                    if (half, rank) not in self._guests:
+                        continue  # a half-set more takes a volume more: not for once
+                self.owners[mine] = rank
+        self._guests = guests
         if counts.all():
             self._speeds = counts / counts.sum()
             self._speeds_are_known = True

@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 _VOLUME_BYTES_PER_SECOND = 1e9
 """At which a volume more is cleared, sent and added up, all in all."""
+_IMAGE_BYTES_PER_SECOND = 1e9
+"""At which images are read and brought to the device."""
 
 
 @dataclass
@@ -185,6 +187,7 @@ class SharedExpectation:
         # images stay bad; without a finite weight a particle may do better next time
         bad = {i: reason for i, reason in state.skipped.items() if reason == NOT_FINITE}
         usable[list(bad)] = False
+        sharing.seconds_to_fetch = self._seconds_to_fetch(state)
         sharing.begin(usable, orders)
         found = ParticleResults.of(state.table)
         step = _Step(state, is_last, settings_of, placement, found)
@@ -235,6 +238,14 @@ class SharedExpectation:
             shown = claimed
 
         return count
+
+    def _seconds_to_fetch(self, state: RunState) -> float:
+        """Time to read a particle whose image is on another rank's device already; else 0."""
+        resident = self._residents(state)
+        if not resident.is_on or resident.is_empty:
+            return 0.0
+        largest = max(optics.box_px for optics in state.table.optics)
+        return 4.0 * largest**2 / _IMAGE_BYTES_PER_SECOND
 
     def _half_to_help(self, settings: ExpectationSettings) -> int | None:
         shape = centred_shape(settings.padding_factor, settings.r_max)

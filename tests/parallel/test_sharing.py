@@ -96,7 +96,7 @@ def claim_everything(comm: Communicator, seconds: list[float], limit: int) -> An
     """Work through an iteration; ``seconds`` is what a particle takes on each rank."""
     sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0] * comm.size)
     claimed: list[np.ndarray] = []
-    for _ in range(2):
+    for _ in range(4):
         sharing.begin(USABLE, ORDERS)
         visits = sharing.visits()
         claimed = []
@@ -158,6 +158,36 @@ def test_unequal_ranks_end_together() -> None:
     assert abs(found[0][1] - found[1][1]) < 0.1
     owners = found[0][2]
     assert (owners == 0).sum() == fast
+
+
+def test_help_for_once_moves_nothing() -> None:
+    """Where all are equally fast, an iteration that one rank is late leaves the shares alone."""
+
+    def work(comm: Communicator) -> Any:
+        sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0, 1.0])
+        before = sharing.owners.copy()
+        late = before.copy()
+        late[ORDERS[0][:40]] = 1  # rank 1 did these of rank 0's half-set
+        moved = []
+        for done_by in (late, before, late, before, late, late):
+            sharing.begin(USABLE, ORDERS)
+            sharing.finish(done_by)
+            moved.append(int((sharing.owners != before).sum()))
+        return moved
+
+    for moved in run_ranks(2, work):
+        assert moved == [0, 0, 0, 0, 0, 40]
+
+
+def test_help_that_costs_more_than_it_gains_is_not_given() -> None:
+    """What its owner does from its device at once is not read again by another."""
+    sharing = WorkSharing(ThreadRank(0, 2, Board(2)), ORDERS, GROUPS, [1.0, 1.0])
+    sharing._started = time.monotonic() - 1.0
+    sharing._n_claimed = 1000  # particles a second, of both ranks
+    assert sharing._help_with(1, 50) in (25, 26)
+    sharing.seconds_to_fetch = 1e-3
+    assert sharing._help_with(1, 50) == 0
+    assert 300 < sharing._help_with(1, 1000) < 350
 
 
 def test_a_single_process_takes_whole_batches_in_order() -> None:
