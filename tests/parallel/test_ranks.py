@@ -24,7 +24,7 @@ from tests.reference.refine_program import (
 PROGRAM = str(Path(__file__).with_name("faulty_refine.py"))
 N_SHELLS = 12  # where these particles hold signal
 N_ITERATIONS = 5
-# 24 particles in two classes: a difference in the last digit grows a thousandfold in five iterations
+# 24 particles in two classes: a rounding error grows a thousandfold in five iterations
 N_OF_CLASSES = 2
 CLASSES = changed(CLASS3D, f"--K 2 --iter {N_OF_CLASSES} --o class/one")
 HALVES = changed(REFINE3D, f"--auto_iter_max {N_ITERATIONS} --o halves/one")
