@@ -247,7 +247,10 @@ class WorkSharing:
             return None
         seconds = [self._seconds_left(half) for half in range(len(self.orders))]
         half = int(np.argmax(seconds))
-        return half if seconds[half] > 2.0 * cost_seconds else None
+        least = 2.0 * cost_seconds
+        if self.seconds_to_fetch > 0.0:
+            least = max(least, _LEAST_SECONDS_LEFT)
+        return half if seconds[half] > least else None
 
     def _seconds_left(self, half: int) -> float:
         """Time its owners need for the rest of a half-set, about."""

@@ -20,7 +20,9 @@ class Board:
     def __init__(self, size: int) -> None:
         self.lock = threading.Lock()
         self.values = np.zeros((size, 2), dtype=np.int64)
-        self.barrier = threading.Barrier(size)
+        # a rank that fails must not let the others wait
+        self.barrier = threading.Barrier(size, timeout=30)
+        self.results: list[Any] = [None] * size
 
 
 class BoardCounters(Counters):
@@ -119,19 +121,16 @@ def claim_everything(comm: Communicator, limit: int) -> Any:
     return mine, sharing.owners
 
 
-RESULTS: dict[int, list[np.ndarray]] = {}
-
-
 def share_results(comm: Communicator, mine: np.ndarray) -> list[np.ndarray]:
     """Give each thread what all have done."""
     if comm.size == 1:
         return [mine]
     assert isinstance(comm, ThreadRank)
-    table = RESULTS.setdefault(id(comm._board), [np.empty(0)] * comm.size)
-    table[comm.rank] = mine
-    comm._board.barrier.wait()
-    found = list(table)
-    comm._board.barrier.wait()
+    board = comm._board
+    board.results[comm.rank] = mine
+    board.barrier.wait()
+    found = list(board.results)
+    board.barrier.wait()
     return found
 
 
