@@ -188,7 +188,7 @@ def test_every_option_survives_the_command_line() -> None:
             words.pop()
             del expected[name]
     options = parse_refine(words).options
-    expected |= {"symmetry": "D7", "memory_limit_bytes": str(2 * 1024**3)}
+    expected |= {"symmetry": "D7", "memory_limit_bytes": str(2 * 10**9)}
     for name, text in expected.items():
         value = getattr(options, name)
         same = float(text) == value if isinstance(value, float) else text == str(value)
