@@ -14,6 +14,7 @@ import pyopencl.tools as cl_tools
 from clrelion.device import capabilities as capability_probes
 from clrelion.device.choice import DeviceInfo, choose_device
 from clrelion.device.kernel import Kernel
+from clrelion.device.large_copies import copy_on_device, host_empty, read_bytes, write_bytes
 from clrelion.device.memory import (
     LARGEST_BUFFER_BYTES,
     MemoryBudget,
@@ -246,7 +247,7 @@ class DeviceSession:
             )
         if host.nbytes:
             with translated_allocation_errors("copy to the device"):
-                cl.enqueue_copy(self.queue, _memory(array), host, is_blocking=True)
+                write_bytes(self.queue, _memory(array), 0, host)
 
     def copy_beside(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
         """Overwrite the beginning of a device array on a queue of its own; returns when done.
@@ -266,7 +267,10 @@ class DeviceSession:
     def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
         """Copy a device array to a new host array; waits for the queue."""
         with translated_allocation_errors("copy from the device"):
-            host: npt.NDArray[Any] = array.get(self.queue)
+            if not array.nbytes:
+                return np.empty(array.shape, array.dtype)
+            host = host_empty(array.shape, array.dtype)
+            read_bytes(self.queue, _memory(array), int(array.offset), host)
         return host
 
     def read_int(self, array: cl_array.Array, index: int) -> int:
@@ -289,12 +293,8 @@ class DeviceSession:
         row_bytes = array.nbytes // max(1, array.shape[0])
         if result.nbytes:
             with translated_allocation_errors("copy on the device"):
-                cl.enqueue_copy(
-                    self.queue,
-                    _memory(result),
-                    _memory(array),
-                    byte_count=result.nbytes,
-                    src_offset=first * row_bytes,
+                copy_on_device(
+                    self.queue, _memory(result), _memory(array), first * row_bytes, result.nbytes
                 )
         return result
 
@@ -309,22 +309,14 @@ class DeviceSession:
         row_bytes = array.nbytes // max(1, array.shape[0])
         if host.nbytes:
             with translated_allocation_errors("copy to the device"):
-                cl.enqueue_copy(
-                    self.queue,
-                    _memory(array),
-                    host,
-                    dst_offset=first * row_bytes,
-                    is_blocking=True,
-                )
+                write_bytes(self.queue, _memory(array), first * row_bytes, host)
 
     def read_rows(self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]) -> None:
         """Fill ``rows`` (C order) from rows ``first`` ... of a device array of the same type."""
         row_bytes = array.nbytes // max(1, array.shape[0])
         if rows.nbytes:
             with translated_allocation_errors("copy from the device"):
-                cl.enqueue_copy(
-                    self.queue, rows, _memory(array), src_offset=first * row_bytes, is_blocking=True
-                )
+                read_bytes(self.queue, _memory(array), first * row_bytes, rows)
 
     def finish(self) -> None:
         """Wait until all enqueued work is done."""

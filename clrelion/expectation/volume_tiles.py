@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device.large_copies import host_empty
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.fixed_point import FixedPointSums
 from clrelion.expectation.reference import ReferenceTransform
@@ -218,7 +219,7 @@ class SumTiles:
         _, n = self._order.tiles[place]
         n_voxels = n * self._shape[1] * self._shape[2]
         if place not in self._parked:
-            self._parked[place] = np.empty((n_voxels, 3), dtype=np.int64)
+            self._parked[place] = host_empty((n_voxels, 3), np.int64)
         self._session.read_rows(self.fixed_point.values, 0, self._parked[place])
 
     def _bring_back(self, place: int) -> None:
@@ -260,7 +261,7 @@ class SumTiles:
 
     def _on_host(self) -> NDArray[Any]:
         if self._host is None:
-            self._host = np.empty(self._shape, dtype=self._session.real)
+            self._host = host_empty(self._shape, self._session.real)
         return self._host
 
     def _flush(self) -> None:

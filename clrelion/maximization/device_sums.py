@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clrelion.device.large_copies import host_empty
 from clrelion.device.shell_sums import run_over_lines, run_over_voxels, sum_by_shell
 from clrelion.errors import DeviceMemoryError, NumericalError
 from clrelion.fourier.padded import centred_shape
@@ -185,7 +186,7 @@ class DeviceSums:
         self, subgroup: NDArray[np.int64], cosets: NDArray[np.float64]
     ) -> None:
         """Symmetrise without a second volume on the device."""
-        between = np.empty((*self.shape, 4), self.session.real)
+        between = host_empty((*self.shape, 4), self.session.real)
         planes = self.values.reshape(-1, *self.values.shape[2:])  # type: ignore[no-untyped-call]
         first = self._place * self.shape[0]
         if len(cosets) > 1:
