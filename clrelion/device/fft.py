@@ -230,7 +230,7 @@ class _HostBackend:
             return
         with (
             mapped(self._session, images) as source,
-            mapped(self._session, output, writes=True) as target,
+            mapped(self._session, output, "write") as target,
         ):
             target[...] = self._transform_host(source)
 

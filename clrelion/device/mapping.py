@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import pyopencl as cl
@@ -15,25 +15,33 @@ from clrelion.device.memory import translated_allocation_errors
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["mapped"]
+__all__ = ["Access", "mapped"]
+
+Access = Literal["read", "write", "change"]
+
+_FLAGS: dict[Access, Any] = {
+    "read": cl.map_flags.READ,
+    "write": cl.map_flags.WRITE_INVALIDATE_REGION,
+    "change": cl.map_flags.READ | cl.map_flags.WRITE,
+}
 
 
 @contextmanager
 def mapped(
-    session: DeviceSession, array: cl_array.Array, writes: bool = False
+    session: DeviceSession, array: cl_array.Array, access: Access = "read"
 ) -> Iterator[npt.NDArray[Any]]:
     """Give a device array to the host while the block lasts.
 
     Parameters
     ----------
-    writes : bool
-        All elements will be overwritten.
+    access : str
+        What the host does: ``read``, ``write`` (all elements will be overwritten), or ``change``.
 
     Raises
     ------
     DeviceMemoryError
     """
-    flags = cl.map_flags.WRITE_INVALIDATE_REGION if writes else cl.map_flags.READ
+    flags = _FLAGS[access]
     memory: Any = array.base_data
     host: Any
     with translated_allocation_errors("mapping"):

@@ -8,6 +8,7 @@ What is written does not depend on how many runs there are, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyopencl.array as cl_array
@@ -15,9 +16,9 @@ import pyopencl.array as cl_array
 from clrelion.device.line_fft import Samples, line_fft
 from clrelion.device.mapping import mapped
 from clrelion.device.session import DeviceSession
-from clrelion.fourier.padded import padded_inverse_of_cube
+from clrelion.fourier.padded import inverse_along_y_and_x, inverse_along_z, row_runs
 
-__all__ = ["PaddedFFT"]
+__all__ = ["Coefficients", "PaddedFFT"]
 
 _WORK_BYTES = 6 * 10**9
 """Limit of the arrays between two axes together; each of them then stays below 4 GB."""
@@ -30,6 +31,33 @@ _ROOM_SHARE = 0.8
 
 _TYPICAL_TRANSFORMS = 100
 """Transforms of a run, for the choice of the library."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """A part of a half transform of radius P.
+
+    Attributes
+    ----------
+    first_plane, n_planes
+        Plane i holds kz = first_plane + i, less n_planes where that is more than P.
+    first_row, n_rows
+        Row i holds ky = first_row + i.
+    first_column, n_columns
+        Column i holds kx = first_column + i.
+    """
+
+    first_plane: int
+    n_planes: int
+    first_row: int
+    n_rows: int
+    first_column: int
+    n_columns: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Planes, rows and columns."""
+        return self.n_planes, self.n_rows, self.n_columns
 
 
 class PaddedFFT:
@@ -113,16 +141,15 @@ class PaddedFFT:
             del along_x, along_y  # before the next run allocates its own
 
     def inverse(
-        self, fill: Callable[[cl_array.Array, int, int], None], volume: cl_array.Array
+        self, fill: Callable[[cl_array.Array, Coefficients], None], volume: cl_array.Array
     ) -> None:
         """Transform coefficients into the central part of the padded box.
 
         Parameters
         ----------
         fill : callable
-            ``fill(block, start, count)`` writes the coefficients of the columns start ..
-            start + count - 1 into the complex device array ``block`` (2P+1, 2P+1, count), axes z, y
-            from -P.
+            ``fill(block, part)`` writes a part of the coefficients into the complex device array
+            ``block`` of the part's shape; zero beyond the radius P.
         volume : pyopencl.array.Array
             real, (n, n, n), overwritten: unscaled sums over coefficients, origin n//2.  The
             frequencies -N_p/2 are left out.
@@ -137,8 +164,9 @@ class PaddedFFT:
         columns = self._radius + 1
         along_y = session.empty((n, n, columns), session.complex)
         for start, count in self._runs(n_all * (n_all + n)):
-            block = session.empty((n_all, n_all, count), session.complex)
-            fill(block, start, count)
+            part = Coefficients(-self._radius, n_all, -self._radius, n_all, start, count)
+            block = session.empty(part.shape, session.complex)
+            fill(block, part)
             along_z = session.empty((n, n_lines, count), session.complex)
             corner = skipped * (n_all + 1) * count
             self._lines(
@@ -160,14 +188,21 @@ class PaddedFFT:
         )  # fmt: skip
 
     def _inverse_on_host(
-        self, fill: Callable[[cl_array.Array, int, int], None], volume: cl_array.Array
+        self, fill: Callable[[cl_array.Array, Coefficients], None], volume: cl_array.Array
     ) -> None:
-        """Transform by scipy.fft, which is faster on CPUs, all columns at once."""
-        session, n_all, columns = self._session, 2 * self._radius + 1, self._radius + 1
-        block = session.empty((n_all, n_all, columns), session.complex)
-        fill(block, 0, columns)
-        with mapped(session, block) as cube, mapped(session, volume, writes=True) as target:
-            target[...] = padded_inverse_of_cube(cube, self._padded_size, self._box)
+        """Transform by scipy.fft, which is faster on CPUs, in the device's memory."""
+        session, box, size = self._session, self._box, self._padded_size
+        half_way_d = session.empty((box, size, self._radius + 1), session.complex)
+        line_bytes = size * np.dtype(session.complex).itemsize
+        with mapped(session, half_way_d, "write") as half_way:
+            for run in row_runs(size, self._radius, line_bytes, sphere=True):
+                part = Coefficients(0, size, run.first, run.n_rows, 0, run.n_columns)
+                block = session.empty(part.shape, session.complex)
+                fill(block, part)
+                with mapped(session, block, "change") as grid:
+                    inverse_along_z(grid, run, half_way)
+            with mapped(session, volume, "write") as target:
+                inverse_along_y_and_x(half_way, target)
 
     def _runs(self, elements_per_column: int) -> Iterator[tuple[int, int]]:
         """Cut the columns 0..P into runs whose arrays together stay within the limit."""

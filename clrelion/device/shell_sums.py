@@ -59,6 +59,8 @@ def wide_sums(
 ) -> NDArray[np.float64]:
     """Run a kernel that sums in double or, without double on the device, in compensated floats.
 
+    It takes one work-item a plane and place of the sums; those for CPUs (``_vector``) one a plane.
+
     Returns
     -------
     ndarray
@@ -68,7 +70,10 @@ def wide_sums(
     shape = (n_planes, n, n_values)
     out = session.empty(shape if has_double else (*shape, 2), np.float64 if has_double else "f4")
     kernel = session.kernel(f"maximization/{name}", wide="double" if has_double else "pair")
-    kernel((_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out)
+    if name.endswith("_vector"):
+        kernel((n_planes,), (1,), *arguments, out)
+    else:
+        kernel((_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out)
     host = session.to_host(out)
     return host if has_double else host.astype(np.float64).sum(axis=-1)
 

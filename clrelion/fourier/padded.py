@@ -9,6 +9,9 @@ transform of specification M 2.3 and 2.4.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,17 +22,23 @@ from clrelion.fourier.shells import round_half_away_int
 from clrelion.fourier.transforms import workers_or_default
 
 __all__ = [
+    "RowRun",
     "centred_shape",
     "correct_gridding",
+    "inverse_along_y_and_x",
+    "inverse_along_z",
     "padded_forward",
     "padded_inverse",
-    "padded_inverse_of_cube",
     "padded_size_of",
+    "row_runs",
     "squared_radii",
 ]
 
 _CHUNK_BYTES = 1 << 24
 """Size of one block of lines handed to scipy.fft."""
+
+_RUN_BYTES = 1 << 23
+"""Size of a run of rows transformed along z: it stays in the processor's cache."""
 
 
 def padded_size_of(ori_size: int, padding_factor: float) -> int:
@@ -169,48 +178,120 @@ def padded_inverse(
     float32 or float64, (n, n, n); unscaled sum over coefficients, origin n//2.  The frequencies
     -N_p/2 are left out, as in a half transform of edge N_p (specification M 0.3, 2.3).
     """
-    return padded_inverse_of_cube(transform[1:-1, 1:-1, :-1], padded_size, box, workers)
+    radius, kind = transform.shape[2] - 2, transform.dtype
+    half_way = np.empty((box, padded_size, radius + 1), dtype=kind)
+    line_bytes = padded_size * kind.itemsize
+    for run in row_runs(padded_size, radius, line_bytes, sphere=False):
+        grid = np.zeros((padded_size, run.n_rows, run.n_columns), dtype=kind)
+        rows = slice(run.first + radius + 1, run.first + run.n_rows + radius + 1)
+        grid[: radius + 1] = transform[radius + 1 : -1, rows, :-1]
+        # if P = N_p/2, it lies where -P would
+        n = min(radius, padded_size - radius - 1)
+        grid[padded_size - n :] = transform[radius + 1 - n : radius + 1, rows, :-1]
+        inverse_along_z(grid, run, half_way, workers)
+    volume = np.empty((box,) * 3, dtype=np.float32 if kind == np.complex64 else np.float64)
+    inverse_along_y_and_x(half_way, volume, workers)
+    return volume
 
 
-def padded_inverse_of_cube(
-    cube: NDArray[Any], padded_size: int, box: int, workers: int | None = None
-) -> NDArray[Any]:
-    """Do `padded_inverse` for coefficients without the margin of one voxel.
+@dataclass(frozen=True)
+class RowRun:
+    """A run of rows (ky) of a half transform that are transformed along z together.
+
+    Attributes
+    ----------
+    first
+        ky of the first one, signed.
+    n_rows
+        Number of rows.
+    n_columns
+        Columns (kx) from 0 on that may be other than zero.
+    """
+
+    first: int
+    n_rows: int
+    n_columns: int
+
+
+def row_runs(
+    padded_size: int, padded_radius: int, bytes_per_line: int, *, sphere: bool
+) -> Iterator[RowRun]:
+    """Cut the rows -P..P into runs, without the frequency -N_p/2.
 
     Parameters
     ----------
-    cube
-        complex64 or complex128, (2P+1, 2P+1, P+1).
-    padded_size, box, workers
-        As for `padded_inverse`.
+    padded_size, padded_radius
+        N_p and P.
+    bytes_per_line
+        Of a line along z.
+    sphere
+        There is nothing beyond the radius P, so that outer rows are short.
     """
+    columns = padded_radius + 1
+    n = max(1, _RUN_BYTES // (bytes_per_line * columns))
+    lowest = -padded_radius + (padded_radius == padded_size // 2)
+    for begin, end in ((0, padded_radius + 1), (lowest, 0)):
+        for first in range(begin, end, n):
+            last = min(first + n, end) - 1
+            nearest = min(abs(first), abs(last))
+            reach = math.isqrt(padded_radius**2 - nearest**2) if sphere else padded_radius
+            yield RowRun(first, last + 1 - first, reach + 1)
+
+
+def inverse_along_z(
+    grid: NDArray[Any], run: RowRun, half_way: NDArray[Any], workers: int | None = None
+) -> None:
+    """Transform a run of rows along z.
+
+    Parameters
+    ----------
+    grid
+        complex, (N_p, n_rows, n_columns); z in FFTW's order; overwritten.
+    run
+        Its rows and columns.
+    half_way
+        complex, (n, N_p, P+1); receives these rows: z from -n//2, y in FFTW's order.
+    """
+    half, (box, size, _) = half_way.shape[0] // 2, half_way.shape
     workers = workers_or_default(workers)
-    radius = cube.shape[2] - 1
-    first = 0 if radius < padded_size // 2 else 1
-    lines = np.arange(first - radius, radius + 1) % padded_size
-    central = (np.arange(box) - box // 2) % padded_size
-    columns, kind = radius + 1, cube.dtype
-    half_way = np.empty((box, lines.size, columns), dtype=kind)
-    step = _planes_per_chunk(padded_size * columns * cube.itemsize)
-    for start in range(0, lines.size, step):
-        rows_y = slice(start, min(start + step, lines.size))
-        grid = np.zeros((padded_size, rows_y.stop - start, columns), dtype=kind)
-        grid[lines] = cube[first:, first + start : first + rows_y.stop]
-        inverse = scipy.fft.ifft(grid, axis=0, norm="forward", overwrite_x=True, workers=workers)
-        half_way[:, rows_y] = inverse[central]
-    real = np.float32 if kind == np.complex64 else np.float64
-    result = np.empty((box, box, box), dtype=real)
-    step = _planes_per_chunk(padded_size * columns * cube.itemsize)
+    inverse = scipy.fft.ifft(grid, axis=0, norm="forward", overwrite_x=True, workers=workers)
+    start = run.first % size
+    rows = slice(start, start + run.n_rows)
+    half_way[:half, rows, : run.n_columns] = inverse[size - half :]
+    half_way[half:, rows, : run.n_columns] = inverse[: box - half]
+    half_way[:, rows, run.n_columns :] = 0
+
+
+def inverse_along_y_and_x(
+    half_way: NDArray[Any], result: NDArray[Any], workers: int | None = None
+) -> None:
+    """Transform along y and x what has been transformed along z.
+
+    Parameters
+    ----------
+    half_way
+        complex, (n, N_p, P+1), rows beyond +-P excepted; overwritten.
+    result
+        real, (n, n, n); receives unscaled sums over coefficients, origin n//2.
+    """
+    box, size, columns = half_way.shape
+    half, radius, workers = box // 2, columns - 1, workers_or_default(workers)
+    lowest = -radius + (radius == size // 2)
+    half_way[:, columns : size + lowest] = 0
+    step = max(1, _CHUNK_BYTES // (size * columns * half_way.itemsize))
+    # the central half of each line, in order
+    parts = ((slice(size - half, size), slice(0, half)), (slice(0, box - half), slice(half, box)))
     for start in range(0, box, step):
         planes = slice(start, min(start + step, box))
-        grid = np.zeros((planes.stop - start, padded_size, columns), dtype=kind)
-        grid[:, lines] = half_way[planes]
-        inverse = scipy.fft.ifft(grid, axis=1, norm="forward", overwrite_x=True, workers=workers)
-        rows = scipy.fft.irfft(
-            inverse[:, central], n=padded_size, axis=-1, norm="forward", workers=workers
+        inverse = scipy.fft.ifft(
+            half_way[planes], axis=1, norm="forward", overwrite_x=True, workers=workers
         )
-        result[planes] = rows[..., central]
-    return result
+        for y_from, y_to in parts:
+            rows = scipy.fft.irfft(
+                inverse[:, y_from], n=size, axis=-1, norm="forward", workers=workers
+            )
+            for x_from, x_to in parts:
+                result[planes, y_to, x_to] = rows[..., x_from]
 
 
 def _clear_outside(result: NDArray[Any], padded_radius: int, padded_size: int) -> None:

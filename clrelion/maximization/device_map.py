@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.device.padded_fft import PaddedFFT
+from clrelion.device.padded_fft import Coefficients, PaddedFFT
 from clrelion.device.shell_sums import run_over_lines, run_over_voxels
 from clrelion.fourier.filters import low_pass_factors
 
@@ -74,11 +74,11 @@ class DeviceMap:
         transform = session.empty(fft.shape, session.complex)
         fft.forward(self.values, transform)
 
-        def fill(block: Array, start: int, count: int) -> None:
-            shape = (edge - 2, edge - 2, count)
+        def fill(block: Array, part: Coefficients) -> None:
             run_over_voxels(
-                session, "filter_columns", shape,
-                transform, edge, nx, radius**2, factors_d, start, count, block,
+                session, "filter_columns", part.shape,
+                transform, edge, nx, radius**2, factors_d, part.first_plane, part.n_planes,
+                part.first_row, part.n_rows, part.first_column, part.n_columns, block,
             )  # fmt: skip
 
         fft.inverse(fill, self.values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clrelion.device.padded_fft import PaddedFFT
+from clrelion.device.padded_fft import Coefficients, PaddedFFT
 from clrelion.device.shell_sums import run_over_voxels, sum_by_shell, wide_sums
 from clrelion.errors import NumericalError
 from clrelion.fourier.masks import background_ramp
@@ -84,39 +84,58 @@ def _priors(
 
 
 class _Division:
-    """Data over regularised weights, column by column (specification M 2.1, 2.2a)."""
+    """Data over regularised weights, part by part (specification M 2.1, 2.2a)."""
 
     def __init__(self, sums: DeviceSums, priors: NDArray[np.float64]) -> None:
-        session, p, r_max = sums.session, sums.padding_factor, sums.r_max
+        p, r_max = sums.padding_factor, sums.r_max
         self._sums = sums
-        with np.errstate(over="ignore"):  # beyond the range of single precision: infinite
-            self._priors = session.to_device(priors, session.real)
+        squared = np.arange(sums.padded_radius**2 + 1)
         # one shell more for the voxels with |x|^2 >= P^2, which are not regularised
-        bounds = np.append(sums.bounds(), np.int32(np.iinfo(np.int32).max))
-        self._bounds = session.to_device(bounds)
-        self._n_shells = len(bounds) - 1
+        prior = priors[_shells(squared, sums.bounds())]
         averaged = shell_bounds(r_max, round_half_away_int((p * r_max) ** 2), p, "floor")
-        self._floor_bounds = session.to_device(averaged)
-        edge, _, nx = sums.shape
-        totals, counts = sum_by_shell(
-            session, "weight_floors", r_max, edge, 2,
-            sums.values, sums.start, edge, nx, sums.padded_radius**2, self._floor_bounds, r_max,
-            self._bounds, self._priors, self._n_shells, p,
-        )  # fmt: skip
-        floors = np.divide(WEIGHT_FLOOR * totals, counts, out=np.zeros(r_max), where=counts > 0)
-        self._floors = session.to_device(floors, session.real)
+        floors = self._floors(averaged, prior)
+        # the last floor also holds beyond
+        floor = floors[np.minimum(_shells(squared, averaged), r_max - 1)]
+        self._factors = self._upload(np.stack([prior, floor], axis=-1))
 
-    def fill(self, block: Array, start: int, count: int) -> None:
-        """Write the quotients of a run of columns."""
-        sums = self._sums
+    def _upload(self, table: NDArray[np.float64]) -> Array:
+        session = self._sums.session
+        with np.errstate(over="ignore"):  # beyond the range of single precision: infinite
+            return session.to_device(table.astype(session.real))
+
+    def _floors(self, bounds: NDArray[np.int32], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Smallest divisor of each shell."""
+        sums, session = self._sums, self._sums.session
         edge, _, nx = sums.shape
-        run_over_voxels(
-            sums.session, "divide_volume", (edge - 2, edge - 2, count),
-            sums.values, sums.start, edge, nx, sums.padded_radius**2,
-            self._floor_bounds, self._floors, sums.r_max,
-            self._bounds, self._priors, self._n_shells, sums.padding_factor,
-            start, count, block,
+        n = len(bounds) - 1
+        totals, counts = sum_by_shell(
+            session, "weight_floors_vector" if session.is_cpu else "weight_floors", n, edge, 2,
+            sums.values, sums.start, edge, nx, sums.padded_radius**2, session.to_device(bounds), n,
+            self._upload(prior),
         )  # fmt: skip
+        floors = np.zeros(n)
+        np.divide(WEIGHT_FLOOR * totals, counts, out=floors, where=counts > 0)
+        return floors
+
+    def fill(self, block: Array, part: Coefficients) -> None:
+        """Write the quotients of a part of the coefficients."""
+        sums, session = self._sums, self._sums.session
+        edge, _, nx = sums.shape
+        arguments = (
+            sums.values, sums.start, edge, nx, sums.padded_radius**2, self._factors,
+            part.first_plane, part.n_planes, part.first_row, part.n_rows, part.first_column,
+            part.n_columns, block,
+        )  # fmt: skip
+        if session.is_cpu:
+            kernel = session.kernel("maximization/divide_volume_vector")
+            kernel((part.n_planes,), (1,), *arguments)
+        else:
+            run_over_voxels(session, "divide_volume", part.shape, *arguments)
+
+
+def _shells(squared: NDArray[np.int64], bounds: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Shell of each squared radius; beyond the last bound the number of shells."""
+    return np.searchsorted(bounds, squared, side="right") - 1
 
 
 def _finish(volume: DeviceMap, padding_factor: float) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clrelion.device.padded_fft import PaddedFFT
+from clrelion.device.padded_fft import Coefficients, PaddedFFT
 from clrelion.device.session import DeviceSession
 from clrelion.fourier.padded import padded_forward, padded_inverse, padded_size_of
 from clrelion.fourier.shells import centred_z_chunks
+from tests.reference.divide_volume import part_of
 
 # box, padding, R: whole and part of Fourier space, odd n/2, P = N_p/2 and below
 CASES = [(24, 2.0, 12), (26, 1.85, 13), (24, 1.0, 12), (48, 1.0, 20), (24, 2.0, 3)]
@@ -50,9 +52,9 @@ def check(session: DeviceSession, case: tuple[int, float, int], work_bytes: int 
     cube[~inside] = 0
     cube_d = session.to_device(cube)
 
-    def fill(block: Any, start: int, count: int) -> None:
-        part = session.to_host(cube_d)[1:-1, 1:-1, start : start + count]
-        session.copy_to_device(np.ascontiguousarray(part), block)
+    def fill(block: Any, part: Coefficients) -> None:
+        rows = part_of(session.to_host(cube_d)[1:-1, 1:-1], *astuple(part))
+        session.copy_to_device(np.ascontiguousarray(rows), block)
 
     back = session.empty((box,) * 3, session.real)
     transform.inverse(fill, back)
@@ -87,10 +89,10 @@ def test_the_limit_changes_no_bit(session: DeviceSession, case: tuple[int, float
         transform = PaddedFFT(session, box, size, radius, work_bytes)
         starts: list[int] = []
 
-        def fill(block: Any, start: int, count: int, starts: list[int] = starts) -> None:
-            part = np.ascontiguousarray(cube[..., start : start + count], session.complex)
-            session.copy_to_device(part, block)
-            starts.append(start)
+        def fill(block: Any, part: Coefficients, starts: list[int] = starts) -> None:
+            rows = np.ascontiguousarray(part_of(cube, *astuple(part)), session.complex)
+            session.copy_to_device(rows, block)
+            starts.append(part.first_column)
 
         target = session.zeros(transform.shape, session.complex)
         transform.forward(volume, target)

@@ -35,6 +35,7 @@ def test_forward_equals_the_full_padded_transform(
     monkeypatch: pytest.MonkeyPatch, n: int, factor: float, r_max: int
 ) -> None:
     monkeypatch.setattr(padded, "_CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(padded, "_RUN_BYTES", 1 << 14)
     size = padded.padded_size_of(n, factor)
     radius = round(size / n * r_max)
     volume = np.random.default_rng(0).normal(size=(n, n, n))
@@ -50,6 +51,7 @@ def test_inverse_equals_the_full_padded_transform(
     monkeypatch: pytest.MonkeyPatch, n: int, factor: float, r_max: int
 ) -> None:
     monkeypatch.setattr(padded, "_CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(padded, "_RUN_BYTES", 1 << 14)
     size = padded.padded_size_of(n, factor)
     radius = round(size / n * r_max)
     rng = np.random.default_rng(1)

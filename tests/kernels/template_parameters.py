@@ -79,6 +79,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "maximization/shell_power": _WIDE,
     "maximization/shell_weights": _WIDE,
     "maximization/weight_floors": _WIDE,
+    "maximization/weight_floors_vector": _WIDE,
 }
 """By template name; a template that is not here takes no parameters of its own."""
 

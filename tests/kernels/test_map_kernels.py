@@ -12,6 +12,7 @@ from clrelion.device.session import DeviceSession
 from tests import tolerances
 from tests.kernels.launch import Output, rounded, run_kernel
 from tests.reference import map_kernels as twins
+from tests.reference.divide_volume import part_of
 
 GROUP = (8, 1, 1)
 
@@ -73,18 +74,18 @@ def test_multiply_map(any_session: DeviceSession, volume: NDArray[Any]) -> None:
     close(any_session, out.read(), twins.multiply_map(volume, mask))
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 5), (2, 3)])
-def test_filter_columns(any_session: DeviceSession, first: int, count: int) -> None:
+@pytest.mark.parametrize("part", [(-4, 9, -4, 9, 0, 5), (-4, 9, -4, 9, 2, 3), (0, 12, -3, 5, 1, 4)])
+def test_filter_columns(any_session: DeviceSession, part: tuple[int, ...]) -> None:
     radius = 4
     edge, nx = 2 * (radius + 1) + 1, radius + 2
     rng = np.random.default_rng(0)
     values = rng.standard_normal((2, edge, edge, nx))
     transform = rounded(any_session, values[0] + 1j * values[1])
     factors = rounded(any_session, rng.random(radius**2 + 1))
-    out = Output(any_session, (edge - 2, edge - 2, count), any_session.complex)
+    out = Output(any_session, (part[1], part[3], part[5]), any_session.complex)
     run_kernel(
-        any_session, "maximization/filter_columns", (count, edge - 2, edge - 2), GROUP,
-        transform, edge, nx, radius**2, factors, first, count, out,
+        any_session, "maximization/filter_columns", (part[5], part[3], part[1]), GROUP,
+        transform, edge, nx, radius**2, factors, *part, out,
     )  # fmt: skip
-    expected = twins.filter_columns(transform, radius**2, factors, first, count)
+    expected = part_of(twins.filter_columns(transform, radius**2, factors), *part)
     close(any_session, out.read(), expected)

@@ -241,24 +241,28 @@ class TestShellSums:
         )  # fmt: skip
         close(any_session, total(out, wide), shell_runs.shell_correlation(one, two, bounds))
 
+    @pytest.mark.parametrize("kernel", ["weight_floors", "weight_floors_vector"])
     def test_weight_floors(
-        self, any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], wide: str
-    ) -> None:
+        self, any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], wide: str,
+        kernel: str,
+    ) -> None:  # fmt: skip
         edge, _, nx, _ = volume.shape
-        bounds, priors = self.bounds(size), priors_of(self.bounds(size))
-        floor_bounds = shell_bounds(size[1], int(size[0] * size[1]) ** 2, size[0], "floor")
+        priors = priors_of(size)
+        # (p R)^2 can be beyond the squared radius
+        floor_bounds = shell_bounds(size[1], round((size[0] * size[1]) ** 2), size[0], "floor")
         n = len(floor_bounds) - 1
         both, start = shifted(any_session, volume)
         out, parameters = wide_output(any_session, wide, (edge, n, 2))
+        items, group = ((edge,), (1,)) if "vector" in kernel else ((n, edge), (4, 1))
         run_kernel(
-            any_session, "maximization/weight_floors", (n, edge), (4, 1),
-            both, start, edge, nx, (nx - 2) ** 2, floor_bounds, n, bounds, priors, len(priors),
-            size[0], out, **parameters,
+            any_session, f"maximization/{kernel}", items, group,
+            both, start, edge, nx, (nx - 2) ** 2, floor_bounds, n, priors, out, **parameters,
         )  # fmt: skip
         expected = division.weight_floors(
-            volume, (nx - 2) ** 2, floor_bounds, bounds, rounded(any_session, priors)
+            volume, (nx - 2) ** 2, floor_bounds, rounded(any_session, priors)
         )
         close(any_session, total(out, wide), expected)
+        np.testing.assert_array_equal(total(out, wide)[..., 1], expected[..., 1])
 
     @staticmethod
     def transform(session: DeviceSession, size: tuple[float, int], seed: int) -> NDArray[Any]:
@@ -266,12 +270,14 @@ class TestShellSums:
         return np.asarray(volume[..., 0] + 1j * volume[..., 1])
 
 
-def priors_of(bounds: NDArray[Any]) -> NDArray[np.float64]:
-    """None below shell 1, one shell without power, none beyond."""
-    priors = np.linspace(0.5, 2.0, len(bounds) - 1)
-    priors[0] = priors[-1] = 0
-    priors[2] = -1
-    return priors
+def priors_of(size: tuple[float, int]) -> NDArray[np.float64]:
+    """By squared radius: none below shell 1, one shell without power, none at the radius."""
+    bounds = TestShellSums.bounds(size)
+    shells = np.searchsorted(bounds, np.arange(radius_of(size) ** 2 + 1), side="right") - 1
+    by_shell = np.linspace(0.5, 2.0, len(bounds) - 1)
+    by_shell[0] = by_shell[-1] = 0
+    by_shell[2] = -1
+    return by_shell[shells]
 
 
 def test_shell_coverage(
@@ -292,28 +298,32 @@ def test_shell_coverage(
     np.testing.assert_array_equal(out.read(), expected)
 
 
+@pytest.mark.parametrize("kernel", ["divide_volume", "divide_volume_vector"])
+@pytest.mark.parametrize("which", ["columns", "rows", "far apart"])
 def test_divide_volume(
-    any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int]
-) -> None:
+    any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], kernel: str,
+    which: str,
+) -> None:  # fmt: skip
     edge, _, nx, _ = volume.shape
-    bounds = TestShellSums.bounds(size)
-    priors = priors_of(bounds)
-    floor_bounds = shell_bounds(size[1], int(size[0] * size[1]) ** 2, size[0], "floor")
-    floors = np.linspace(0.3, 1.0, size[1])
-    floors[0] = 0  # and some weights are 0 there
+    radius = nx - 2
+    floors = np.linspace(0.3, 1.0, radius**2 + 1)
+    floors[:3] = 0  # and some weights are 0 there
+    factors = np.stack([priors_of(size), floors], axis=-1)
+    part = {
+        "columns": (-radius, edge - 2, -radius, edge - 2, 1, radius),
+        "rows": (0, 2 * radius, 1 - radius, radius, 0, radius + 1),
+        "far apart": (0, 2 * radius + 5, -radius, 3, 0, radius),
+    }[which]
     both, start = shifted(any_session, volume)
-    first, count = 1, nx - 3
-    out = Output(any_session, (edge - 2, edge - 2, count), any_session.complex)
+    out = Output(any_session, (part[1], part[3], part[5]), any_session.complex)
+    one_a_plane = "vector" in kernel
     run_kernel(
-        any_session, "maximization/divide_volume", (count, edge - 2, edge - 2), GROUP,
-        both, start, edge, nx, (nx - 2) ** 2, floor_bounds, floors, len(floors), bounds, priors,
-        len(priors), size[0], first, count, out,
+        any_session, f"maximization/{kernel}",
+        (part[1],) if one_a_plane else (part[5], part[3], part[1]), (1,) if one_a_plane else GROUP,
+        both, start, edge, nx, radius**2, factors.ravel(), *part, out,
     )  # fmt: skip
-    expected = division.divide_volume(
-        volume, (nx - 2) ** 2, floor_bounds, rounded(any_session, floors), bounds,
-        rounded(any_session, priors),
-    )[..., first : first + count]  # fmt: skip
-    close(any_session, out.read(), expected)
+    expected = division.divide_volume(volume, radius**2, rounded(any_session, factors))
+    close(any_session, out.read(), division.part_of(expected, *part))
 
 
 @pytest.mark.parametrize(("inner", "lacks_lowest"), [(-1, 0), (4, 0), (-1, 1)])

@@ -42,10 +42,10 @@ def multiply_map(volume: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
 
 
 def filter_columns(
-    transform: NDArray[Any], squared_radius: int, factors: NDArray[Any], first: int, n: int
+    transform: NDArray[Any], squared_radius: int, factors: NDArray[Any]
 ) -> NDArray[Any]:
-    """Columns of a centred half array within a radius, filtered, without the margin in z and y."""
+    """Coefficients of a centred half array within a radius, filtered, without its margin."""
     squared = squared_radii(len(transform))
     inside = squared <= squared_radius
     filtered = np.where(inside, transform * factors[np.where(inside, squared, 0)], 0)
-    return filtered[1:-1, 1:-1, first : first + n]
+    return filtered[1:-1, 1:-1, :-1]

@@ -4,8 +4,6 @@ the squared integer radius, bounds ascending: the same voxels as the host's tabl
 with no rounding left to do. In a row (z, y) they are one run of columns.
 
     first_column(t, nx)        smallest x >= 0 with x^2 >= t; nx if that is not below nx
-    shell_of(r2, bounds, n, per_shell)    shell of a voxel, 0 .. n - 1; per_shell: padded pixels
-                               between shells, for the first guess
 
 Template parameters: real, double_precision. Reference: tests/reference/shell_runs.py.
 Local memory: none.
@@ -21,14 +19,5 @@ static inline int first_column(const int t, const int nx)
     while (x * x >= t) x--;
     while (x * x < t) x++;
     return x;
-}
-
-static inline int shell_of(
-    const int r2, __global const int* restrict bounds, const int n, const float per_shell)
-{
-    int s = clamp((int)(sqrt((float)r2) / per_shell), 0, n - 1);
-    while (s > 0 && r2 < bounds[s]) s--;
-    while (s < n - 1 && r2 >= bounds[s + 1]) s++;
-    return s;
 }
 #endif

@@ -5,20 +5,21 @@
  *
  * volume real4 (re, im, weight, 0), centred half array [edge][edge][nx] from element start, read
  * floor_bounds int [n_floors + 1], squared radii of the shells that are averaged, read
- * bounds int [n_shells + 1], priors real [n_shells]: see common/regularised_weight, read
+ * priors real [squared_radius + 1], by squared radius: see common/regularised_weight; the weights
+ *     beyond count as 0, read
  * sums double or float2 [edge][n_floors][2] (common/wide_sum), write
  * Grid: (n_floors, edge), rounded up in the first. Local memory: none.
  * Order of sums: rows, then columns, ascending.
  * Reference: tests/reference/divide_volume.py
  */
 <%include file="/common/wide_sum.cl.mako"/>
+<%include file="/common/shell_runs.cl.mako"/>
 <%include file="/common/regularised_weight.cl.mako"/>
 
 __kernel void weight_floors(
     __global const real4* restrict volume, const long start, const int edge, const int nx,
     const int squared_radius, __global const int* restrict floor_bounds, const int n_floors,
-    __global const int* restrict bounds, __global const real* restrict priors, const int n_shells,
-    const real per_shell, __global ${"double" if wide == "double" else "float2"}* restrict sums)
+    __global const real* restrict priors, __global ${"double" if wide == "double" else "float2"}* restrict sums)
 {
     const int m = get_global_id(0), iz = get_global_id(1);
     if (m >= n_floors) return;
@@ -32,8 +33,8 @@ __kernel void weight_floors(
         const int last = first_column(high - rest, nx);
         __global const real4* row = volume + start + ((long)iz * edge + iy) * nx;
         for (int x = first_column(low - rest, nx); x < last; x++) {
-            wide_add(&total, regularised_weight(row[x].z, rest + x * x, squared_radius, bounds,
-                                                priors, n_shells, (float)per_shell));
+            const int r2 = rest + x * x;
+            if (r2 <= squared_radius) wide_add(&total, regularised_weight(row[x].z, priors[r2]));
             count++;
         }
     }
