@@ -7,7 +7,8 @@ resolution, the averages for the FSC, and a whole volume when the halves are joi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,21 +17,23 @@ from numpy.typing import NDArray
 from clrelion.errors import NumericalError
 from clrelion.fourier.shells import round_half_away_int
 from clrelion.maximization import volume_steps
-from clrelion.maximization.device_sums import DeviceSums
+from clrelion.maximization.device_sums import DeviceSums, averages_fsc_on_device
 from clrelion.maximization.half_maps import averages_fsc, downsampled_average
 from clrelion.maximization.plane_blocks import (
     add_planes,
     plane_blocks,
+    read_lines,
     read_planes,
-    write_planes,
+    write_lines,
 )
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange, receiving, sending, take_turns
 
 __all__ = ["HalfSums"]
 
-_PLANES, _AVERAGES, _WHOLE = 21, 22, 23
+_PLANES, _KIND, _AVERAGES, _WHOLE = 21, 22, 23, 24
 
 
 class HalfSums:
@@ -40,6 +43,8 @@ class HalfSums:
     ----------
     comm
         Ranks.
+    exchange
+        Carries volumes.
     owners
         Rank that has the sums of each half-set.
     sums
@@ -51,11 +56,13 @@ class HalfSums:
     def __init__(
         self,
         comm: Communicator,
+        exchange: BlockExchange,
         owners: Sequence[int],
         sums: Sequence[VolumeSums | None],
         dtype: Any,
     ) -> None:
         self._comm = comm
+        self._exchange = exchange
         self._dtype = np.dtype(dtype)
         self._first, self._second = owners
         self._sums = list(sums)
@@ -98,28 +105,39 @@ class HalfSums:
         radius = round_half_away_int(mine.padding_factor * shell)
         origin = mine.padded_radius + 1
         reach = min(radius, origin)
-        own = read_planes(mine, origin - reach, origin + reach + 1)
-        own = own.astype(self._dtype, copy=False)
-        centre = slice(origin - reach, origin + reach + 1)
-        sphere = np.ascontiguousarray(own[:, centre, : reach + 1])
+        planes = [(z, z + 1) for z in range(2 * reach + 1)]
+        nx = mine.padded_radius + 2
+        own = np.empty((2 * reach + 1, 2 * reach + 1, nx, 4), dtype=self._dtype)
+        for z, _ in planes:
+            read_lines(mine, origin - reach + z, origin - reach, own[z])
+        sphere = np.ascontiguousarray(own[:, :, : reach + 1])
         theirs = np.empty_like(sphere)
-        self._exchange(sphere, theirs, _PLANES)
+        self._both_ways(sphere, theirs, planes)
         axis = np.arange(-reach, reach + 1) ** 2
         squared = axis[:, None, None] + axis[:, None] + np.arange(reach + 1) ** 2
         inside = (squared <= radius**2)[..., None]
         mean = sphere.dtype.type(0.5) * (sphere + theirs)
-        own[:, centre, : reach + 1] = np.where(inside, mean, sphere)
-        write_planes(mine, origin - reach, own)
+        own[:, :, : reach + 1] = np.where(inside, mean, sphere)
+        for z, _ in planes:
+            write_lines(mine, origin - reach + z, origin - reach, own[z])
 
-    def _exchange(self, mine: NDArray[Any], theirs: NDArray[Any], tag: int) -> None:
-        """Swap arrays with the owner of the other half-set; the lower rank sends first."""
-        comm, other = self._comm, self._other_owner
-        if comm.rank < other:
-            comm.send(mine, other, tag)
-            comm.receive(theirs, other, tag)
-        else:
-            comm.receive(theirs, other, tag)
-            comm.send(mine, other, tag)
+    def _both_ways(
+        self, mine: NDArray[Any], theirs: NDArray[Any], parts: list[tuple[int, int]]
+    ) -> None:
+        """Swap arrays with the owner of the other half-set."""
+
+        def fill(first: int, last: int, block: NDArray[Any]) -> None:
+            block[...] = mine[first:last]
+
+        def use(first: int, block: NDArray[Any]) -> None:
+            theirs[first : first + len(block)] = block
+
+        other, shape, dtype = self._other_owner, mine.shape[1:], mine.dtype
+        tasks = [
+            sending(self._exchange, other, _PLANES, parts, shape, dtype, fill),
+            receiving(self._exchange, other, _PLANES, parts, shape, dtype, use),
+        ]
+        take_turns(tasks, self._comm)
 
     def fsc(self) -> NDArray[np.float64]:
         """Correlate the half-sets, float64 (N/2+1,), on all ranks (specification M 1.6)."""
@@ -127,15 +145,52 @@ class HalfSums:
         found = np.empty(0)
         if both is not None:
             found = volume_steps.half_set_fsc(*both)
+        elif mine is not None and self._comm.rank == self._second:
+            self._send_averages(mine)
         elif mine is not None:
-            averages = _averages(mine)
-            if self._comm.rank == self._second:
-                self._comm.send(averages, self._first, _AVERAGES)
-            else:
-                theirs = np.empty_like(averages)
-                self._comm.receive(theirs, self._second, _AVERAGES)
-                found = averages_fsc(averages, theirs, mine.r_max, mine.ori_size)
+            found = self._fsc_with_second(mine)
         return self._comm.bcast(found, self._first)
+
+    def _send_averages(self, mine: VolumeSums) -> None:
+        """Send the averages of the second half-set, in the type that they have."""
+        sums, averages = _averages(mine)
+        kind = np.array([averages.dtype.itemsize], dtype=np.int64)
+        self._comm.send(kind, self._first, _KIND)
+
+        def fill(first: int, last: int, block: NDArray[Any]) -> None:
+            if isinstance(sums, DeviceSums):
+                sums.session.read_rows(averages, first, block)
+            else:
+                block[...] = averages[first:last]
+
+        task = sending(
+            self._exchange, self._first, _AVERAGES, _planes(averages.shape), averages.shape[1:],
+            averages.dtype, fill,
+        )  # fmt: skip
+        take_turns([task], self._comm)
+
+    def _fsc_with_second(self, mine: VolumeSums) -> NDArray[np.float64]:
+        """Correlate with the averages of the second half-set, where the first one's are."""
+        sums, averages = _averages(mine)
+        itemsize = np.empty(1, dtype=np.int64)
+        self._comm.receive(itemsize, self._second, _KIND)
+        kind = np.dtype(np.complex64 if itemsize[0] == 8 else np.complex128)
+        theirs = np.empty(averages.shape, dtype=averages.dtype)
+
+        def use(first: int, block: NDArray[Any]) -> None:
+            theirs[first : first + len(block)] = block
+
+        task = receiving(
+            self._exchange, self._second, _AVERAGES, _planes(averages.shape), averages.shape[1:],
+            kind, use,
+        )  # fmt: skip
+        take_turns([task], self._comm)
+        if not isinstance(sums, DeviceSums):
+            return averages_fsc(averages, theirs, mine.r_max, mine.ori_size)
+        session = sums.session
+        return averages_fsc_on_device(
+            session, averages, session.to_device(theirs), mine.r_max, mine.ori_size
+        )
 
     def joined(self) -> VolumeSums | None:
         """Add the second half-set to the first; None where another rank has the total."""
@@ -146,21 +201,31 @@ class HalfSums:
         if mine is None:
             return None
         shape = mine.data.shape if isinstance(mine, BackprojectionSums) else mine.shape
-        for first, last in plane_blocks((shape[0], shape[1], shape[2]), self._dtype):
-            if self._comm.rank == self._second:
-                block = read_planes(mine, first, last).astype(self._dtype, copy=False)
-                self._comm.send(block, self._first, _WHOLE)
-                continue
-            block = np.empty((last - first, shape[1], shape[2], 4), dtype=self._dtype)
-            self._comm.receive(block, self._second, _WHOLE)
-            add_planes(mine, first, block)
+        blocks = plane_blocks((shape[0], shape[1], shape[2]), self._dtype)
+        row = (shape[1], shape[2], 4)
+        if self._comm.rank == self._second:
+            task = sending(
+                self._exchange, self._first, _WHOLE, blocks, row, self._dtype,
+                partial(read_planes, mine),
+            )  # fmt: skip
+        else:
+            task = receiving(
+                self._exchange, self._second, _WHOLE, blocks, row, self._dtype,
+                partial(add_planes, mine),
+            )  # fmt: skip
+        take_turns([task], self._comm)
         return mine if self._comm.rank == self._first else None
 
 
-def _averages(sums: VolumeSums) -> NDArray[np.complex128]:
-    """Weighted averages over unpadded Fourier voxels, complex128 (2r+1, 2r+1, r+1)."""
+def _averages(sums: VolumeSums) -> tuple[VolumeSums, Any]:
+    """Weighted averages over unpadded Fourier voxels, complex (2r+1, 2r+1, r+1), where they are."""
     if isinstance(sums, WaitingSums):
         sums = sums.on_device()
     if isinstance(sums, DeviceSums):
-        return np.ascontiguousarray(sums.session.to_host(sums.downsampled()), dtype=np.complex128)
-    return downsampled_average(sums)
+        return sums, sums.downsampled()
+    return sums, downsampled_average(sums)
+
+
+def _planes(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+    """Blocks of complex planes."""
+    return plane_blocks(shape, np.float64)

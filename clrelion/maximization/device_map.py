@@ -40,6 +40,10 @@ class DeviceMap:
         """Copy to the host, in the session's precision."""
         return self.session.to_host(self.values)
 
+    def write_to(self, host: NDArray[Any]) -> None:
+        """Copy to a host array, C-contiguous (N, N, N) of the session's precision."""
+        self.session.read_rows(self.values, 0, host)
+
     def multiply(self, mask: Array) -> None:
         """Multiply by a mask on the device, real (N, N, N), in place."""
         n = int(self.values.size)

@@ -13,11 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.shell_sums import run_over_lines
+from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 
-__all__ = ["add_planes", "from_planes", "plane_blocks", "read_planes", "write_planes"]
+__all__ = [
+    "add_planes",
+    "from_planes",
+    "largest_block_bytes",
+    "plane_blocks",
+    "read_lines",
+    "read_planes",
+    "write_lines",
+]
 
 _BLOCK_BYTES = 16 * 2**20
 
@@ -43,33 +52,61 @@ def plane_blocks(shape: tuple[int, int, int], dtype: Any) -> Iterator[tuple[int,
         yield first, min(shape[0], first + step)
 
 
-def read_planes(sums: VolumeSums, first: int, last: int) -> NDArray[Any]:
-    """Copy planes first .. last - 1 to the host, real, (last - first, M, P+2, 4)."""
+def largest_block_bytes(padding_factor: float, r_max: int, dtype: Any) -> int:
+    """Bytes of the largest block that `plane_blocks` cuts volumes of up to this size into."""
+    _, ny, nx = centred_shape(padding_factor, r_max)
+    return max(_BLOCK_BYTES, 4 * int(np.dtype(dtype).itemsize) * ny * nx)
+
+
+def read_planes(sums: VolumeSums, first: int, last: int, block: NDArray[Any]) -> None:
+    """Copy planes first .. last - 1 to a host array, real, (last - first, M, P+2, 4)."""
+    if isinstance(sums, DeviceSums) and block.dtype == sums.values.dtype:
+        sums.session.read_rows(_all_planes(sums), _first_row(sums) + first, block)
+        return
     if isinstance(sums, DeviceSums):
         row = _first_row(sums)
-        rows = sums.session.copy_rows(_all_planes(sums), row + first, row + last)
-        return sums.session.to_host(rows)
+        block[...] = sums.session.to_host(
+            sums.session.copy_rows(_all_planes(sums), row + first, row + last)
+        )
+        return
     if isinstance(sums, WaitingSums):
-        return np.array(sums.on_host()[first:last])
-    block = np.zeros((last - first, *sums.data.shape[1:], 4), dtype=sums.weight.dtype)
+        block[...] = sums.on_host()[first:last]
+        return
     data = sums.data[first:last]
     block[..., 0], block[..., 1] = data.real, data.imag
     block[..., 2] = sums.weight[first:last]
-    return block
+    block[..., 3] = 0
 
 
-def write_planes(sums: VolumeSums, first: int, block: NDArray[Any]) -> None:
-    """Overwrite planes from ``first`` on."""
-    last = first + len(block)
+def read_lines(sums: VolumeSums, plane: int, first: int, lines: NDArray[Any]) -> None:
+    """Copy lines y = first ... of a plane to a host array, real, (n, P+2, 4)."""
+    last = first + len(lines)
     if isinstance(sums, DeviceSums):
-        sums.changed()
-        sums.session.write_rows(_all_planes(sums), _first_row(sums) + first, block)
+        line = _first_row(sums) * sums.shape[1] + plane * sums.shape[1] + first
+        sums.session.read_rows(_all_lines(sums), line, lines)
         return
     if isinstance(sums, WaitingSums):
-        sums.on_host()[first:last] = block
+        lines[...] = sums.on_host()[plane, first:last]
         return
-    sums.data[first:last] = block[..., 0] + 1j * block[..., 1]
-    sums.weight[first:last] = block[..., 2]
+    data = sums.data[plane, first:last]
+    lines[..., 0], lines[..., 1] = data.real, data.imag
+    lines[..., 2] = sums.weight[plane, first:last]
+    lines[..., 3] = 0
+
+
+def write_lines(sums: VolumeSums, plane: int, first: int, lines: NDArray[Any]) -> None:
+    """Overwrite lines y = first ... of a plane."""
+    last = first + len(lines)
+    if isinstance(sums, DeviceSums):
+        sums.changed()
+        line = _first_row(sums) * sums.shape[1] + plane * sums.shape[1] + first
+        sums.session.write_rows(_all_lines(sums), line, lines)
+        return
+    if isinstance(sums, WaitingSums):
+        sums.on_host()[plane, first:last] = lines
+        return
+    sums.data[plane, first:last] = lines[..., 0] + 1j * lines[..., 1]
+    sums.weight[plane, first:last] = lines[..., 2]
 
 
 def add_planes(sums: VolumeSums, first: int, block: NDArray[Any]) -> None:
@@ -109,3 +146,9 @@ def _all_planes(sums: DeviceSums) -> Any:
     """Planes of all volumes of the device array, one after the other."""
     values: Any = sums.values
     return values.reshape(-1, *values.shape[2:])
+
+
+def _all_lines(sums: DeviceSums) -> Any:
+    """Lines of all volumes of the device array, one after the other."""
+    values: Any = sums.values
+    return values.reshape(-1, *values.shape[3:])

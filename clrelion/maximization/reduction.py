@@ -1,15 +1,16 @@
 """Back-projection sums of several ranks, added up where they are reconstructed.
 
 Each volume has an owner.  A rank sends the volumes of others block by block as soon as it has
-nothing more to claim; a thread of the owner adds them up meanwhile, in host memory, and in the end
-to its own.  An owner holds one volume more for each that it owns, however many ranks there are.
+nothing more to claim.  As long as the owner is at work itself, a thread of it adds them up in host
+memory; then it adds what comes straight to its own.  An owner holds one volume more at most for
+each that it owns, however many ranks there are.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,11 @@ from clrelion.maximization.plane_blocks import (
 )
 from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange, receiving, sending, take_turns
 
 __all__ = ["VolumeReduction"]
 
 _HEADER, _BLOCK = 11, 12
-_POLL_SECONDS = 1e-3
 
 
 class VolumeReduction:
@@ -38,6 +39,8 @@ class VolumeReduction:
     ----------
     comm
         Ranks.
+    exchange
+        Carries the blocks.
     owners
         Rank that each volume goes to.
     padding_factor, r_max, ori_size
@@ -52,6 +55,7 @@ class VolumeReduction:
     def __init__(
         self,
         comm: Communicator,
+        exchange: BlockExchange,
         owners: Sequence[int],
         padding_factor: float,
         r_max: int,
@@ -60,17 +64,25 @@ class VolumeReduction:
         is_ordered: bool,
     ) -> None:
         self._comm = comm
+        self._exchange = exchange
         self._owners = list(owners)
         self._geometry = padding_factor, r_max, ori_size
         self._shape = centred_shape(padding_factor, r_max)
         self._dtype = np.dtype(dtype)
         self._is_ordered = is_ordered
         self._own = [i for i, owner in enumerate(owners) if owner == comm.rank]
-        self._received: dict[int, NDArray[Any]] = {}
+        self._on_host: dict[int, dict[int, NDArray[Any]]] = {}
+        self._mine: Mapping[int, VolumeSums] = {}
         self._error: BaseException | None = None
         self._ended = False
+        others = [rank for rank in range(comm.size) if rank != comm.rank]
+        self._receives: list[Iterator[bool]] = []
+        if self._own and is_ordered:
+            self._receives = [self._one_after_the_other(others)]
+        elif self._own:
+            self._receives = [self._receiving(rank) for rank in others]
         self._thread: threading.Thread | None = None
-        if comm.size > 1 and self._own:
+        if self._receives:
             self._thread = threading.Thread(target=self._receive, name="reduction", daemon=True)
             self._thread.start()
 
@@ -87,18 +99,14 @@ class VolumeReduction:
         dict
             Sums of all ranks of the volumes that this rank owns; those nobody has are missing.
         """
-        comm = self._comm
-        for step in range(1, comm.size):
-            self._send(volumes, (comm.rank + step) % comm.size)
-        if self._thread is not None:
-            with comm.activity.waiting():
-                self._thread.join()
-            if self._error is not None:
-                raise self._error
+        self._stop()
+        if not self._is_ordered:
+            self._mine = volumes
+        take_turns([self._sending(volumes), *self._receives], self._comm)
         return {
-            number: self._joined(volumes.get(number), self._received.pop(number, None))
+            number: self._joined(volumes.get(number), self._on_host.pop(number, {}))
             for number in self._own
-            if number in volumes or number in self._received
+            if number in volumes or number in self._on_host
         }
 
     def __enter__(self) -> VolumeReduction:
@@ -107,59 +115,77 @@ class VolumeReduction:
     def __exit__(self, *_: object) -> None:
         self._ended = True  # a rank that fails receives nothing more
 
-    def _joined(self, own: VolumeSums | None, received: NDArray[Any] | None) -> VolumeSums:
-        if received is None:
-            assert own is not None
-            return own
-        if own is None:
-            return from_planes(received, *self._geometry)
-        for first, last in plane_blocks(self._shape, self._dtype):
-            add_planes(own, first, received[first:last])
-        return own
-
-    def _send(self, volumes: Mapping[int, VolumeSums], owner: int) -> None:
-        """Send one owner what it owns: first what there is, then the blocks."""
-        wanted = [i for i, other in enumerate(self._owners) if other == owner]
-        if not wanted:
-            return
-        header = np.array([i in volumes for i in wanted], dtype=np.int8)
-        self._comm.send(header, owner, _HEADER)
-        for number in wanted:
-            if number in volumes:
-                for first, last in plane_blocks(self._shape, self._dtype):
-                    block = read_planes(volumes[number], first, last)
-                    self._comm.send(block.astype(self._dtype, copy=False), owner, _BLOCK)
-                    self._comm.activity.tick("reduction")
+    def _stop(self) -> None:
+        """Let the thread leave what is still to come to this one."""
+        self._ended = True
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _receive(self) -> None:
         """Take in the volumes of the others, in a thread."""
         try:
-            comm = self._comm
-            waiting = [rank for rank in range(comm.size) if rank != comm.rank]
-            while waiting and not self._ended:
-                candidates = waiting[:1] if self._is_ordered else waiting
-                ready = next((r for r in candidates if comm.has_message(r, _HEADER)), None)
-                if ready is None:
-                    time.sleep(_POLL_SECONDS)
-                    continue
-                waiting.remove(ready)
-                self._receive_from(ready)
+            take_turns(self._receives, self._comm, lambda: self._ended, in_background=True)
         except BaseException as error:
             self._error = error
 
-    def _receive_from(self, rank: int) -> None:
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        return plane_blocks(self._shape, self._dtype)
+
+    def _sending(self, volumes: Mapping[int, VolumeSums]) -> Iterator[bool]:
+        """Send each owner what it owns: first what there is, then the blocks."""
+        comm = self._comm
+        for step in range(1, comm.size):
+            owner = (comm.rank + step) % comm.size
+            wanted = [i for i, other in enumerate(self._owners) if other == owner]
+            if not wanted:
+                continue
+            header = np.array([i in volumes for i in wanted], dtype=np.int8)
+            is_sent = comm.start_send(header, owner, _HEADER)
+            for number in wanted:
+                if number in volumes:
+                    yield from self._sending_one(volumes[number], owner)
+            while not is_sent():
+                yield False
+
+    def _sending_one(self, volume: VolumeSums, owner: int) -> Iterator[bool]:
+        row, fill = (*self._shape[1:], 4), partial(read_planes, volume)
+        return sending(self._exchange, owner, _BLOCK, self._blocks(), row, self._dtype, fill)
+
+    def _one_after_the_other(self, ranks: Sequence[int]) -> Iterator[bool]:
+        for rank in ranks:
+            yield from self._receiving(rank)
+
+    def _receiving(self, rank: int) -> Iterator[bool]:
+        while not self._comm.has_message(rank, _HEADER):
+            yield False
         header = np.zeros(len(self._own), dtype=np.int8)
         self._comm.receive(header, rank, _HEADER)
+        row = (*self._shape[1:], 4)
         for number, is_there in zip(self._own, header, strict=True):
-            if not is_there:
-                continue
-            total = self._received.get(number)
-            if total is None:
-                total = self._received[number] = np.empty((*self._shape, 4), dtype=self._dtype)
-                for first, last in plane_blocks(self._shape, self._dtype):
-                    self._comm.receive(total[first:last], rank, _BLOCK)
-                continue
-            for first, last in plane_blocks(self._shape, self._dtype):
-                block = np.empty((last - first, *self._shape[1:], 4), dtype=self._dtype)
-                self._comm.receive(block, rank, _BLOCK)
-                total[first:last] += block
+            if is_there:
+                yield from receiving(
+                    self._exchange, rank, _BLOCK, self._blocks(), row, self._dtype,
+                    partial(self._add, number),
+                )  # fmt: skip
+
+    def _add(self, number: int, first: int, block: NDArray[Any]) -> None:
+        """Add a block to this rank's own volume, or to what waits for it on the host."""
+        own = self._mine.get(number)
+        if own is not None:
+            add_planes(own, first, block)
+            return
+        waiting = self._on_host.setdefault(number, {})
+        if first in waiting:
+            waiting[first] += block
+        else:
+            waiting[first] = block.copy()
+
+    def _joined(self, own: VolumeSums | None, waiting: dict[int, NDArray[Any]]) -> VolumeSums:
+        if own is None:
+            planes = [waiting[first] for first in sorted(waiting)]
+            return from_planes(np.concatenate(planes), *self._geometry)
+        for first in sorted(waiting):
+            add_planes(own, first, waiting.pop(first))
+        return own

@@ -90,6 +90,17 @@ class Communicator:
     def bcast_array(self, array: NDArray[Any], root: int = 0) -> None:
         """Overwrite a C-contiguous array with that of ``root``; of one size on all ranks."""
 
+    def spread(self, arrays: Sequence[NDArray[Any]], owners: Sequence[int]) -> None:
+        """Let all ranks see arrays that lie in memory of their node and that one rank has filled.
+
+        Parameters
+        ----------
+        arrays
+            C-contiguous, of the same sizes on all ranks; the same memory for ranks of one node.
+        owners
+            Rank that has filled each of them.
+        """
+
     def allgather(self, value: Value) -> list[Value]:
         """Give all ranks the values of all, by rank."""
         return [value]
@@ -103,6 +114,14 @@ class Communicator:
 
     def receive(self, array: NDArray[Any], rank: int, tag: int) -> None:
         """Fill a C-contiguous array with the one that a rank sends."""
+        raise ValueError("a run of one process has nobody to receive from")
+
+    def start_send(self, array: NDArray[Any], rank: int, tag: int) -> Callable[[], bool]:
+        """Begin to send a C-contiguous array, which must stay as it is until the result is true."""
+        raise ValueError("a run of one process has nobody to send to")
+
+    def start_receive(self, array: NDArray[Any], rank: int, tag: int) -> Callable[[], bool]:
+        """Begin to fill a C-contiguous array, which is complete once the result is true."""
         raise ValueError("a run of one process has nobody to receive from")
 
     def has_message(self, rank: int, tag: int) -> bool:

@@ -11,7 +11,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -52,6 +52,7 @@ class MpiCommunicator(Communicator):
         self.local_rank, self.local_size = int(local.rank), int(local.size)
         node = int(local.bcast(self.rank, 0))
         local.Free()
+        self._leaders = self._comm.Split(0 if node == self.rank else mpi.UNDEFINED)
         found = self._comm.allgather((self.hosts[0], node))
         self.hosts = [host for host, _ in found]
         self.nodes = [node for _, node in found]
@@ -72,11 +73,27 @@ class MpiCommunicator(Communicator):
 
     def bcast_array(self, array: NDArray[Any], root: int = 0) -> None:
         """Overwrite a C-contiguous array with that of ``root``; of one size on all ranks."""
+        self._bcast_bytes(self._comm, array, root)
+
+    def _bcast_bytes(self, comm: Any, array: NDArray[Any], root: int) -> None:
         flat = _as_bytes(array)
         with self._lock, self.activity.waiting():
             for start in range(0, flat.size, _PIECE_BYTES):
                 piece = flat[start : start + _PIECE_BYTES]
-                self._comm.Bcast([piece, self._mpi.BYTE], root)
+                comm.Bcast([piece, self._mpi.BYTE], root)
+
+    def spread(self, arrays: Sequence[NDArray[Any]], owners: Sequence[int]) -> None:
+        """Let all ranks see arrays that lie in memory of their node and that one rank has filled.
+
+        One rank of each node receives from the owner's node.
+        """
+        self.barrier()
+        leaders = sorted(set(self.nodes))
+        if len(leaders) > 1:
+            if self.rank in leaders:
+                for array, owner in zip(arrays, owners, strict=True):
+                    self._bcast_bytes(self._leaders, array, leaders.index(self.nodes[owner]))
+            self.barrier()
 
     def allgather(self, value: Value) -> list[Value]:
         """Give all ranks the values of all, by rank."""
@@ -101,34 +118,46 @@ class MpiCommunicator(Communicator):
         """Wait until all ranks are here, without keeping a core busy."""
         with self._lock:
             request = self._comm.Ibarrier()
-        self._wait(request)
+        self._wait(self._asking(request))
 
     def send(self, array: NDArray[Any], rank: int, tag: int) -> None:
         """Send a C-contiguous array; other threads of this rank may communicate meanwhile."""
-        with self._lock:
-            request = self._comm.Isend([_as_bytes(array), self._mpi.BYTE], rank, tag)
-        self._wait(request)
+        self._wait(self.start_send(array, rank, tag))
 
     def receive(self, array: NDArray[Any], rank: int, tag: int) -> None:
         """Fill a C-contiguous array with the one that a rank sends."""
+        self._wait(self.start_receive(array, rank, tag))
+
+    def start_send(self, array: NDArray[Any], rank: int, tag: int) -> Callable[[], bool]:
+        """Begin to send a C-contiguous array, which must stay as it is until the result is true."""
         with self._lock:
-            request = self._comm.Irecv([_as_bytes(array), self._mpi.BYTE], rank, tag)
-        self._wait(request)
+            return self._asking(self._comm.Isend([_as_bytes(array), self._mpi.BYTE], rank, tag))
+
+    def start_receive(self, array: NDArray[Any], rank: int, tag: int) -> Callable[[], bool]:
+        """Begin to fill a C-contiguous array, which is complete once the result is true."""
+        with self._lock:
+            return self._asking(self._comm.Irecv([_as_bytes(array), self._mpi.BYTE], rank, tag))
+
+    def _asking(self, request: Any) -> Callable[[], bool]:
+        """Make the question whether a request is complete."""
+
+        def is_complete() -> bool:
+            with self._lock:
+                return bool(request.Test())
+
+        return is_complete
 
     def has_message(self, rank: int, tag: int) -> bool:
         """Tell whether a rank is sending something with this tag."""
         with self._lock:
             return bool(self._comm.Iprobe(rank, tag))
 
-    def _wait(self, request: Any) -> None:
+    def _wait(self, is_complete: Callable[[], bool]) -> None:
         """Wait for a request; the longer it takes, the less often it is asked for."""
         sleep, spins_until = _SHORTEST_SLEEP, time.monotonic() + _SPIN_SECONDS
         is_main = threading.current_thread() is threading.main_thread()
         with self.activity.waiting() if is_main else _nothing():
-            while True:
-                with self._lock:
-                    if request.Test():
-                        return
+            while not is_complete():
                 if time.monotonic() < spins_until:
                     time.sleep(0)
                     continue

@@ -42,6 +42,8 @@ from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange
+from clrelion.refinement.common_maps import CommonMaps, write_map_to
 from clrelion.refinement.expectation_setup import does_scale, fft_precision
 from clrelion.refinement.state import HalfModel, RunState
 
@@ -82,8 +84,8 @@ class Maximization:
         User's mask for ``--solvent_correct_fsc``.
     fixed_tau2
         ``--tau``: float64, (N/2+1,), or None.
-    comm
-        Ranks that share the work; None: this process alone.
+    comm, exchange
+        Ranks that share the work, and what carries volumes between them; None: this process alone.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Maximization:
         solvent_mask: NDArray[np.float64] | None,
         fixed_tau2: NDArray[np.float64] | None,
         comm: Communicator | None = None,
+        exchange: BlockExchange | None = None,
     ) -> None:
         self._options = options
         self._group = point_group
@@ -101,6 +104,8 @@ class Maximization:
         self._solvent_mask = solvent_mask
         self._fixed_tau2 = fixed_tau2
         self._comm = comm or Communicator()
+        self._exchange = exchange or BlockExchange(self._comm, 0)
+        self._maps_of_all, self._half_maps = CommonMaps(self._comm), CommonMaps(self._comm)
         self._count: Callable[[int], None] = lambda _: None
 
     def run(
@@ -147,6 +152,7 @@ class Maximization:
             ranks = [of_half[0] for of_half in owners]
             halves = HalfSums(
                 self._comm,
+                self._exchange,
                 ranks,
                 [result.backprojections[0] for result in results],
                 np.float64 if self._options.precision == "double" else np.float32,
@@ -161,14 +167,18 @@ class Maximization:
                 results = [ExpectationResult(parameters, [halves.joined()])]
                 models, owners = models[:1], owners[:1]
         is_joined = state.is_split and len(results) == 1 and is_last
-        volumes = [
-            self._maps(state, model, result, owners[i], fsc, is_joined, iteration,
+        rooms = self._maps_of_all.rooms(models, results, owners)
+        spectra = [
+            self._maps(state, model, result, owners[i], rooms[i], fsc, is_joined, iteration,
                        is_cross_correlation, is_last)
             for i, (model, result) in enumerate(zip(models, results, strict=True))
         ]  # fmt: skip
+        of_ranks = self._comm.allgather(spectra)
+        self._maps_of_all.spread()
         new = [
-            self._model(state, i, model, result.parameters, owners[i], volumes[i], fsc, iteration,
-                        is_cross_correlation, is_joined)
+            self._model(state, i, model, result.parameters, rooms[i],
+                        [of_ranks[owner][i][k] for k, owner in enumerate(owners[i])], fsc,
+                        iteration, is_cross_correlation, is_joined)
             for i, (model, result) in enumerate(zip(models, results, strict=True))
         ]  # fmt: skip
         if len(new) == 2:
@@ -181,18 +191,13 @@ class Maximization:
         self, results: list[ExpectationResult], ranks: list[int], state: RunState
     ) -> list[NDArray[np.float64]]:
         """Unregularised maps of the half-sets, on all ranks."""
-        mine = [
-            self._unregularised(result.backprojections[0], state)
-            if rank == self._comm.rank and result.backprojections[0] is not None
-            else None
-            for result, rank in zip(results, ranks, strict=True)
-        ]
-        found = [self._comm.bcast(half, rank) for half, rank in zip(mine, ranks, strict=True)]
-        return [half for half in found if half is not None]
-
-    def _unregularised(self, sums: VolumeSums, state: RunState) -> NDArray[np.float64]:
         precision = fft_precision(self._options, state.ori_size)
-        return np.asarray(to_host(reconstruct(sums, None, host_precision=precision)), np.float64)
+
+        def unregularised(sums: VolumeSums) -> Map:
+            return reconstruct(sums, None, host_precision=precision)
+
+        halves = [result.backprojections[0] for result in results]
+        return self._half_maps.of_halves(halves, ranks, state.ori_size, unregularised)
 
     def _half_set_fsc(
         self,
@@ -225,22 +230,22 @@ class Maximization:
         model: HalfModel,
         result: ExpectationResult,
         owners: list[int],
+        rooms: list[NDArray[np.float64]],
         fsc: NDArray[np.float64] | None,
         is_joined: bool,
         iteration: int,
         is_cross_correlation: bool,
         is_last: bool,
-    ) -> list[tuple[NDArray[np.float64], ReconstructionSpectra] | None]:
-        """Reconstruct the classes this rank owns; None for others."""
-        made: list[tuple[NDArray[np.float64], ReconstructionSpectra] | None] = []
+    ) -> dict[int, ReconstructionSpectra]:
+        """Reconstruct the classes this rank owns into the rooms for them; give their spectra."""
+        made: dict[int, ReconstructionSpectra] = {}
         for k, owner in enumerate(owners):
             if owner != self._comm.rank:
-                made.append(None)
                 continue
-            volume, spectra = self._class(
+            volume, made[k] = self._class(
                 state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
             )
-            made.append((self._finished(state, volume, is_last), spectra))
+            write_map_to(rooms[k], self._finished(state, volume, is_last))
             self._count(1)
         return made
 
@@ -250,8 +255,8 @@ class Maximization:
         i_half: int,
         model: HalfModel,
         sums: ParameterSums,
-        owners: list[int],
-        made: list[tuple[NDArray[np.float64], ReconstructionSpectra] | None],
+        maps: list[NDArray[np.float64]],
+        spectra: list[ReconstructionSpectra],
         fsc: NDArray[np.float64] | None,
         iteration: int,
         is_cross_correlation: bool,
@@ -259,9 +264,6 @@ class Maximization:
     ) -> HalfModel:
         """Make the new model, the same on all ranks to the last bit."""
         options = self._options
-        found = [self._comm.bcast(one, owner) for one, owner in zip(made, owners, strict=True)]
-        maps = [one[0] for one in found if one is not None]
-        spectra = [one[1] for one in found if one is not None]
         new = replace(
             model,
             maps=[],
@@ -283,14 +285,14 @@ class Maximization:
             _seed_from_first(new)
         return new
 
-    def _finished(self, state: RunState, volume: Map, is_last: bool) -> NDArray[np.float64]:
-        """Centre and flatten a map, and bring it to the host (specification M 4.1.11, 4.4)."""
+    def _finished(self, state: RunState, volume: Map, is_last: bool) -> Map:
+        """Centre and flatten a map (specification M 4.1.11, 4.4)."""
         if self._options.center_classes and not state.is_split:
             largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
             volume = centre_map(to_host(volume), largest_px)
         if self._flattening is not None and not is_last:
             volume = self._flattening(volume, state.pixel_size_angst)
-        return to_host(volume)
+        return volume
 
     def _class(
         self,

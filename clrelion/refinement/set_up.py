@@ -16,10 +16,12 @@ from clrelion.io.mrc import read_map
 from clrelion.io.mtf import read_mtfs
 from clrelion.io.particle_table import read_particles
 from clrelion.io.star import read_star
+from clrelion.maximization.plane_blocks import largest_block_bytes
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
 from clrelion.refinement.devices import (
     guessed_speed,
@@ -177,6 +179,8 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         is_static=options.deterministic,
     )
     budget = memory_budget(options, session, comm)
+    padding, r_max = options.padding, state.ori_size // 2
+    exchange = BlockExchange(comm, largest_block_bytes(padding, r_max, session.real))
     expectation = SharedExpectation(
         comm,
         session,
@@ -184,6 +188,7 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         comm.on_all(lambda: images_of_rank(options, state, sharing.own, comm)),
         reconstruct_images(options, state),
         sharing,
+        exchange,
         is_ordered=options.deterministic,
     )
     return Iteration(
@@ -192,7 +197,9 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         prepared.point_group,
         prepared.policy,
         expectation,
-        Maximization(options, prepared.point_group, masks, solvent_mask, fixed_tau2, comm),
+        Maximization(
+            options, prepared.point_group, masks, solvent_mask, fixed_tau2, comm, exchange
+        ),
         budget,
         prepared.seed,
         fixed_tau2 is not None,

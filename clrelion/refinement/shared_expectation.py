@@ -28,6 +28,7 @@ from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import ParameterSums
 from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
 from clrelion.particles.loader import ImageSource
 from clrelion.refinement.progress import Progress, ProgressMaker, no_progress
@@ -91,6 +92,8 @@ class SharedExpectation:
         Particle images; images for back-projection in the last iteration, or None.
     sharing
         Who works on which particles.
+    exchange
+        Carries volumes between the ranks.
     is_ordered
         Add volumes up in the order of the ranks.
 
@@ -108,9 +111,11 @@ class SharedExpectation:
         images: ImageSource,
         reconstruct_images: ImageSource | None,
         sharing: WorkSharing,
+        exchange: BlockExchange,
         is_ordered: bool = False,
     ) -> None:
         self._comm = comm
+        self._exchange = exchange
         self._session = session
         self.budget = budget
         self._images = images
@@ -121,6 +126,7 @@ class SharedExpectation:
 
     def close(self) -> None:
         """Give up what the ranks have in common, on all of them together."""
+        self._exchange.close()
         self._sharing.close()
 
     def owner(self, i_half: int) -> int:
@@ -217,6 +223,7 @@ class SharedExpectation:
     ) -> VolumeReduction:
         return VolumeReduction(
             self._comm,
+            self._exchange,
             [owner for of_half in owners for owner in of_half],
             settings.padding_factor,
             settings.r_max,

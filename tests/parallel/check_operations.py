@@ -18,7 +18,9 @@ from clrelion.maximization.across_ranks import HalfSums
 from clrelion.maximization.half_maps import half_set_fsc
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import BackprojectionSums, join_low_resolution
+from clrelion.parallel.common_arrays import CommonArrays
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.launch import join_ranks
 
 PADDING, R_MAX, ORI_SIZE = 2.0, 6, 16
@@ -82,14 +84,14 @@ def counters(comm: Communicator) -> None:
     counts.close()
 
 
-def reduction(comm: Communicator, is_ordered: bool) -> None:
+def reduction(comm: Communicator, exchange: BlockExchange, is_ordered: bool) -> None:
     """Volumes arrive where they belong, while their owner is still at work."""
     n = comm.size
     owners = [r % n for r in range(n + 1)]
     # rank r has all volumes but number r
     mine = {i: volume(100 * comm.rank + i) for i in range(n + 1) if i != comm.rank}
     with VolumeReduction(
-        comm, owners, PADDING, R_MAX, ORI_SIZE, np.float32, is_ordered
+        comm, exchange, owners, PADDING, R_MAX, ORI_SIZE, np.float32, is_ordered
     ) as adding:
         time.sleep(0.05 * comm.rank)
         total = adding.finish(mine)
@@ -103,7 +105,7 @@ def reduction(comm: Communicator, is_ordered: bool) -> None:
     assert not any(thread.name == "reduction" for thread in threading.enumerate())
 
 
-def halves(comm: Communicator) -> None:
+def halves(comm: Communicator, exchange: BlockExchange) -> None:
     """Half-sets on two ranks are joined and compared as on one."""
     one, two = volume(1), volume(2)
     two.data += 2.0 * one.data  # something in common
@@ -116,7 +118,7 @@ def halves(comm: Communicator) -> None:
             half if owner == comm.rank else None
             for half, owner in zip((first, second), owners, strict=True)
         ]
-        across = HalfSums(comm, owners, given, np.float32)
+        across = HalfSums(comm, exchange, owners, given, np.float32)
         across.join_low_resolution(3)
         np.testing.assert_allclose(across.fsc(), expected, atol=1e-6)
         total = across.joined()
@@ -127,6 +129,31 @@ def halves(comm: Communicator) -> None:
             np.testing.assert_allclose(total.weight, one.weight + two.weight, atol=1e-5)
 
 
+def common_arrays(comm: Communicator) -> None:
+    """All ranks see what each has filled; what was shared before stays as it was."""
+    common = CommonArrays(comm)
+    owners = [comm.size - 1, 0, 0]
+    before: list[np.ndarray] = []
+    for turn in range(4):
+        mine = {
+            i: ((3 + i, 5), np.float32 if i else np.float64)
+            for i, owner in enumerate(owners)
+            if owner == comm.rank
+        }
+        arrays = common.lay_out(mine, owners)
+        for i in mine:
+            arrays[i][...] = 100 * turn + 10 * comm.rank + i
+        common.spread()
+        for i, array in enumerate(arrays):
+            assert array.shape == (3 + i, 5)
+            assert array.dtype == (np.float32 if i else np.float64)
+            assert (array == 100 * turn + 10 * owners[i] + i).all()
+        if before:
+            assert (before[0] == 100 * (turn - 1) + 10 * owners[0]).all()
+        before = arrays
+        comm.barrier()
+
+
 def main() -> int:
     """Check everything on this rank."""
     comm = join_ranks()
@@ -135,9 +162,14 @@ def main() -> int:
     messages(comm)
     failures(comm)
     counters(comm)
-    reduction(comm, is_ordered=False)
-    reduction(comm, is_ordered=True)
-    halves(comm)
+    # through memory of the node, and by messages as between nodes
+    for block_bytes in (2**20, 1):
+        exchange = BlockExchange(comm, block_bytes)
+        for is_ordered in (False, True):
+            reduction(comm, exchange, is_ordered)
+        halves(comm, exchange)
+        exchange.close()
+    common_arrays(comm)
     comm.barrier()
     sys.stdout.write(f"rank {comm.rank} of {comm.size} is content\n")
     return 0

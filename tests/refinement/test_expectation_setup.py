@@ -16,6 +16,7 @@ from clrelion.errors import NumericalError, StarError
 from clrelion.expectation.accumulate import empty_sums
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.refinement import shared_expectation
@@ -133,7 +134,9 @@ def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     budget = MemoryBudget(10**9, 10**9, 0, None, 10**9)
     orders = orders_of_halves(state, 1)
     sharing = WorkSharing(Communicator(), orders, state.table.optics_group, [1.0])
-    runs = SharedExpectation(Communicator(), session, budget, anything, others, sharing)
+    comm = Communicator()
+    exchange = BlockExchange(comm, 0)
+    runs = SharedExpectation(comm, session, budget, anything, others, sharing, exchange)
     runs.run(state, lambda _: settings, anything, orders, is_last, "Expectation", no_progress)
 
 
