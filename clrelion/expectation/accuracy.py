@@ -251,12 +251,15 @@ class _Trials:
         if not len(told):
             return
         pixels, n = self._setup.fine.pixels, self._weight.shape[1]
-        before = np.asarray(self._session.to_host(start), dtype=np.float64)[told, :, :n]
-        after = self._session.to_host(self._slices(k, self._turned(told, error[told])))[:, :, :n]
-        terms = ((before - after) ** 2).sum(axis=1) * self._weight[told]
+        before = self._session.to_host(start)
+        after = self._session.to_host(self._slices(k, self._turned(told, error[told])))
+        terms = np.zeros(n)
+        for i, particle in enumerate(told.tolist()):  # each fits into a cache
+            change = before[particle, :, :n].astype(np.float64) - after[i, :, :n]
+            terms += (change**2).sum(axis=0) * self._weight[particle]
         shell = round_half_away(pixels.shell[:n] / self._setup.geometry.remap)
         histogram += np.bincount(
-            np.minimum(shell, len(histogram) - 1), terms.sum(axis=0), minlength=len(histogram)
+            np.minimum(shell, len(histogram) - 1), terms, minlength=len(histogram)
         )
 
     def shift_errors(self, k: int) -> NDArray[np.float64]:

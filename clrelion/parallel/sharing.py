@@ -26,6 +26,8 @@ _SMALLEST_PART_OF_SHARE = 32
 _FIRST_PART = 8
 """While speeds are not known, a claim takes one part in so many of what is left."""
 _LATER_PART = 2
+_SMALLEST_SECONDS = 0.1
+"""A batch keeps a GPU busy for some 30 ms however few particles it has."""
 _LEAST_SECONDS_LEFT = 0.1
 """Nobody helps with what its owner does in so short a time."""
 
@@ -332,10 +334,13 @@ class WorkSharing:
             return limit
         own = sum(len(shares[self.rank]) for shares in self._shares)
         smallest = min(limit // _SMALLEST_PART_OF_BATCH, own // _SMALLEST_PART_OF_SHARE)
+        smallest = max(smallest, int(_SMALLEST_SECONDS * self._rate(self.rank)))
         part = 1.0 / (_LATER_PART if self._speeds_are_known else _FIRST_PART)
         if rank != self.rank:
-            return max(1, min(limit, int(np.ceil(part * self._help_with(rank, rest)))))
-        return max(1, min(limit, max(smallest, int(np.ceil(part * rest)))))
+            rest = self._help_with(rank, rest)
+        size = min(max(smallest, int(np.ceil(part * rest))), rest)
+        # what is no less than a batch goes in batches of one size
+        return max(1, size if size < limit else -(-rest // -(-rest // limit)))
 
     def finish(self, done_by: NDArray[np.int32]) -> None:
         """End an iteration: particles belong to the ranks that worked on them.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clrelion.fourier.shells import round_half_away_int, shell_of_resolution
-from clrelion.orientations.euler import angular_distance_deg, euler_matrix
+from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.sampling import angular_step_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.sampling_schedule import (
@@ -310,17 +310,11 @@ def measure_changes(
     -----
     Specification M 5.5, E 5.7, C.2. Every particle counts once, in both halves.
     """
-    new, old = (
-        np.asarray(angles, dtype=np.float64).reshape(-1, 3)
-        for angles in (angles_new_deg, angles_old_deg)
-    )
-    distance = angular_distance_deg(
-        euler_matrix(*new.T), euler_matrix(*old.T), point_group.operators
-    )
+    distance = angles_distance_deg(angles_new_deg, angles_old_deg, point_group.operators)
     moved = np.asarray(offsets_new_angst, dtype=np.float64) - np.asarray(offsets_old_angst)
     return HiddenVariableChanges(
         classes=float(np.mean(np.asarray(classes_new) != np.asarray(classes_old))),
-        offsets_angst=float(np.sqrt(np.sum(moved**2) / (2 * len(new)))),
+        offsets_angst=float(np.sqrt(np.sum(moved**2) / (2 * len(moved)))),
         orientations_deg=float(np.mean(distance)),
     )
 

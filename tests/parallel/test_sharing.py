@@ -201,6 +201,29 @@ def test_unequal_ranks_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ranks[0].owners == done_by).all()
 
 
+@pytest.mark.parametrize(
+    ("seconds_each", "n_batches"),
+    [(1e-4, 4), (1.0, 8)],  # all within a tenth of a second; small enough to end together
+)
+def test_batches_are_small_only_where_that_takes_time(
+    monkeypatch: pytest.MonkeyPatch, seconds_each: float, n_batches: int
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    sharing = WorkSharing(ClockedRank(0, 2, Board(2)), ORDERS, GROUPS, [1.0, 1.0])
+    sharing.begin(USABLE, ORDERS)
+    half = sharing.visits()[0][0]
+    claims, sizes = sharing.claims(half, helps=False), []
+    while (group := claims.next_group()) is not None:
+        while n := len(claims.claim(group, 64)):
+            sizes.append(n)
+            now[0] += seconds_each * n
+    assert sum(sizes) == len(sharing.share(half, 0)) > 3 * 64
+    assert len(sizes) == n_batches
+    if n_batches == 4:  # of about one size, but for the border of an optics group
+        assert min(sizes) > 40
+
+
 def test_help_for_once_moves_nothing() -> None:
     """Where all are equally fast, an iteration that one rank is late leaves the shares alone."""
 
