@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from clrelion.io.bild import write_angular_distribution
 from clrelion.io.journal import Journal, journal_file, write_journal
 from clrelion.io.mrc import write_map
-from clrelion.io.particle_table import ParticleTable, write_particles
+from clrelion.io.particle_table import ParticleTable
+from clrelion.io.particle_writer import ParticleWriter
 from clrelion.io.run_files import (
     ModelFile,
     OptimiserFile,
@@ -87,6 +88,11 @@ class Output:
     particle_diameter_angst: float
     command_line: str
     on_written: Callable[[Written], None] | None = None
+    _particles: ParticleWriter = field(default_factory=ParticleWriter, init=False, repr=False)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._particles.close()
 
     def write(
         self,
@@ -119,7 +125,7 @@ class Output:
             write_map(path, volume, state.pixel_size_angst)
             half_maps.append(path)
         is_done, all_digits = state.iteration > 0, self.options.deterministic
-        write_particles(data_file(self.root, number), state.table, is_done, all_digits)
+        self._particles.write(data_file(self.root, number), state.table, is_done, all_digits)
         write_journal(journal_file(self.root), journal)
         sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
         write_sampling(sampling_file(self.root, number), sampling, all_digits)
@@ -135,7 +141,7 @@ class Output:
 
     def write_particles_only(self, state: RunState) -> None:
         """Write ``<o>_data.star`` (``--skip_maximize``)."""
-        write_particles(data_file(self.root, None), state.table, iteration_done=True)
+        self._particles.write(data_file(self.root, None), state.table, iteration_done=True)
 
     def _write_model(
         self, state: RunState, model: HalfModel, grids: Grids, number: int | None, half: int

@@ -179,6 +179,7 @@ class _Run:
     def close(self) -> None:
         """Finish writing, however the run ends."""
         self._writer.close()
+        self._output.close()
 
     def part(self) -> None:
         """Give up what the ranks have in common, on all of them together."""

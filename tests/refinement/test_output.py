@@ -9,6 +9,7 @@ import pytest
 
 from clrelion.io.journal import Journal
 from clrelion.io.mrc import read_map
+from clrelion.io.particle_writer import ParticleWriter
 from clrelion.io.run_files import read_model, read_optimiser, read_sampling
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement import output as output_module
@@ -27,8 +28,8 @@ def in_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(
-        output_module, "write_particles",
-        lambda path, table, is_done, all_digits: written.append((str(path), is_done)),
+        ParticleWriter, "write",
+        lambda _, path, table, is_done, all_digits: written.append((str(path), is_done)),
     )  # fmt: skip
     return tmp_path, written
 
