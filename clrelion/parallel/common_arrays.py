@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,15 @@ class CommonArrays:
     ----------
     comm
         Ranks.
+    prepare
+        Is given each new piece of memory; what it returns is kept for as long as the memory.
     """
 
-    def __init__(self, comm: Communicator) -> None:
+    def __init__(
+        self, comm: Communicator, prepare: Callable[[Any], object] = lambda _: None
+    ) -> None:
         self._comm = comm
+        self._prepare = prepare
         self._memory: list[_Memory | None] = [None, None]
         self._turn = 0
         self._arrays: list[NDArray[Any]] = []
@@ -99,14 +104,15 @@ class CommonArrays:
         if len(set(self._comm.nodes)) < self._comm.size:
             common = allocate_on_nodes(self._comm, max(1, n_bytes))
             if common is not None:
-                return _Memory(common, n_bytes, True)
+                return _Memory(common, n_bytes, True, self._prepare(common))
             if self._comm.is_first and not self._has_warned:
                 self._has_warned = True
                 _log.warning(
                     "/dev/shm of a node has no room for maps of %d MB: each rank has its own copy",
                     n_bytes // 10**6,
                 )
-        return _Memory(np.empty(n_bytes, dtype=np.uint8), n_bytes, False)
+        alone = np.empty(n_bytes, dtype=np.uint8)
+        return _Memory(alone, n_bytes, False, self._prepare(alone))
 
 
 @dataclass(frozen=True)
@@ -116,3 +122,4 @@ class _Memory:
     buffer: mmap.mmap | NDArray[np.uint8]
     n_bytes: int
     is_common: bool
+    prepared: object

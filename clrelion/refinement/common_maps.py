@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device.pinned import pinned
 from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.device_map import DeviceMap
 from clrelion.maximization.sums import BackprojectionSums
@@ -16,6 +17,9 @@ from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.parallel.common_arrays import CommonArrays
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.state import HalfModel
+
+if TYPE_CHECKING:
+    from clrelion.device.session import DeviceSession
 
 __all__ = ["CommonMaps", "write_map_to"]
 
@@ -27,11 +31,15 @@ class CommonMaps:
     ----------
     comm
         Ranks.
+    session
+        This rank's device, which writes maps and reads them; None: the host does.
     """
 
-    def __init__(self, comm: Communicator) -> None:
+    def __init__(self, comm: Communicator, session: DeviceSession | None) -> None:
         self._comm = comm
         self._arrays = CommonArrays(comm)
+        if session is not None:
+            self._arrays = CommonArrays(comm, lambda memory: pinned(session, memory))
 
     def rooms(
         self, models: list[HalfModel], results: list[ExpectationResult], owners: list[list[int]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,9 @@ from clrelion.refinement.common_maps import CommonMaps, write_map_to
 from clrelion.refinement.expectation_setup import does_scale, fft_precision
 from clrelion.refinement.state import HalfModel, RunState
 
+if TYPE_CHECKING:
+    from clrelion.device.session import DeviceSession
+
 __all__ = ["Maximization", "MaximizationResult"]
 
 _SMALLEST_CLASS_WEIGHT = 0.0
@@ -86,6 +90,8 @@ class Maximization:
         ``--tau``: float64, (N/2+1,), or None.
     comm, exchange
         Ranks that share the work, and what carries volumes between them; None: this process alone.
+    session
+        Device that makes maps, if one does.
     """
 
     def __init__(
@@ -97,6 +103,7 @@ class Maximization:
         fixed_tau2: NDArray[np.float64] | None,
         comm: Communicator | None = None,
         exchange: BlockExchange | None = None,
+        session: DeviceSession | None = None,
     ) -> None:
         self._options = options
         self._group = point_group
@@ -105,7 +112,8 @@ class Maximization:
         self._fixed_tau2 = fixed_tau2
         self._comm = comm or Communicator()
         self._exchange = exchange or BlockExchange(self._comm, 0)
-        self._maps_of_all, self._half_maps = CommonMaps(self._comm), CommonMaps(self._comm)
+        self._maps_of_all = CommonMaps(self._comm, session)
+        self._half_maps = CommonMaps(self._comm, None)
         self._count: Callable[[int], None] = lambda _: None
 
     def run(
@@ -282,7 +290,7 @@ class Maximization:
         self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
         new = replace(self._comm.bcast(new), maps=maps)
         if iteration < state.seeding_iteration:
-            _seed_from_first(new)
+            new.seed_from_first()
         return new
 
     def _finished(self, state: RunState, volume: Map, is_last: bool) -> Map:
@@ -385,15 +393,3 @@ def _previous_spectra(model: HalfModel, k: int) -> ReconstructionSpectra:
         fourier_coverage=model.fourier_coverage[k],
         overall_coverage=float(model.overall_coverage[k]),
     )
-
-
-def _seed_from_first(model: HalfModel) -> None:
-    """Give all classes the first one's map after a seeding CC iteration (specification M 4.10)."""
-    n = model.n_classes
-    model.maps = [model.maps[0].copy() for _ in range(n)]
-    for name in ("tau2", "data_vs_prior", "sigma2_class", "fourier_coverage"):
-        setattr(model, name, np.repeat(getattr(model, name)[:1], n, axis=0))
-    model.overall_coverage = np.repeat(model.overall_coverage[:1], n)
-    model.pdf_class = np.full(n, model.pdf_class[0] / n)
-    # divided by K, unlike RELION: the priors of all classes and directions add up to 1 (E Q14)
-    model.pdf_direction = np.repeat(model.pdf_direction[:1] / n, n, axis=0)

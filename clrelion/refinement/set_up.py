@@ -198,7 +198,7 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         prepared.policy,
         expectation,
         Maximization(
-            options, prepared.point_group, masks, solvent_mask, fixed_tau2, comm, exchange
+            options, prepared.point_group, masks, solvent_mask, fixed_tau2, comm, exchange, session
         ),
         budget,
         prepared.seed,

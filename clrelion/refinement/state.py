@@ -69,6 +69,17 @@ class HalfModel:
         """K."""
         return len(self.maps)
 
+    def seed_from_first(self) -> None:
+        """Give all classes the first one's map after a seeding CC iteration (M 4.10)."""
+        n = self.n_classes
+        self.maps = [self.maps[0].copy() for _ in range(n)]
+        for name in ("tau2", "data_vs_prior", "sigma2_class", "fourier_coverage"):
+            setattr(self, name, np.repeat(getattr(self, name)[:1], n, axis=0))
+        self.overall_coverage = np.repeat(self.overall_coverage[:1], n)
+        self.pdf_class = np.full(n, self.pdf_class[0] / n)
+        # divided by K, unlike RELION: the priors of all classes and directions add up to 1 (E Q14)
+        self.pdf_direction = np.repeat(self.pdf_direction[:1] / n, n, axis=0)
+
 
 @dataclass
 class RunState:
