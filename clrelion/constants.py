@@ -29,3 +29,6 @@ MAXIMUM_HEALPIX_ORDER: Final = 10
 
 N_MAX_CLASSES: Final = 999
 """Class numbers are written with three digits in file names."""
+
+TRANSFORM_WORK_BYTES: Final = 6 * 10**9
+"""Most bytes between two axes of a volume's transform on a device: each array is below 4 GB."""

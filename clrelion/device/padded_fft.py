@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyopencl.array as cl_array
 
+from clrelion.constants import TRANSFORM_WORK_BYTES
 from clrelion.device.line_fft import Samples, line_fft
 from clrelion.device.mapping import mapped
 from clrelion.device.session import DeviceSession
@@ -20,11 +21,8 @@ from clrelion.fourier.padded import inverse_along_y_and_x, inverse_along_z, row_
 
 __all__ = ["Coefficients", "PaddedFFT"]
 
-_WORK_BYTES = 6 * 10**9
-"""Limit of the arrays between two axes together; each of them then stays below 4 GB."""
-
 _WORK_SHARE = 0.0625
-"""Their limit as a share of the device's memory."""
+"""Limit of the arrays between two axes as a share of the device's memory."""
 
 _ROOM_SHARE = 0.8
 """And as a share of what the memory limit leaves at the time."""
@@ -209,7 +207,7 @@ class PaddedFFT:
         bytes_per_column = elements_per_column * np.dtype(self._session.complex).itemsize
         columns = self._radius + 1
         work_bytes = self._given_work_bytes or min(
-            _WORK_BYTES,
+            TRANSFORM_WORK_BYTES,
             int(_WORK_SHARE * self._session.info.global_memory_bytes),
             int(_ROOM_SHARE * self._session.room_bytes),
         )

@@ -136,9 +136,13 @@ def plan_iteration(limits: DeviceLimits, foreseen: ForeseenIteration) -> Iterati
     maximization = 0
     if placement.maximizes_on_device:
         item = limits.real_bytes
-        maximization = (
-            sizes.bytes_of_all(item) if placement.stays else sizes.bytes_of_reconstruction(item)
-        )
+        if placement.stays:
+            maximization = sizes.bytes_of_all(item)
+        elif limits.is_cpu:  # transforms are the host's
+            maximization = sizes.bytes_of_reconstruction(item)
+        else:
+            most = sizes.most_bytes_of_reconstruction(item)
+            maximization = min(limits.budget_bytes, most)
     return IterationPlan(
         foreseen,
         placement,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clrelion.constants import TRANSFORM_WORK_BYTES
 from clrelion.fourier.padded import centred_shape, padded_size_of
 from clrelion.planning.limits import DeviceLimits
 
@@ -88,6 +89,12 @@ class VolumeSizes:
         between = n * n * columns + _FEWEST_COLUMNS * lines * (lines + n)
         return item * (4 * self.voxels + n**3 + 2 * between)
 
+    def most_bytes_of_reconstruction(self, item: int) -> int:
+        """Count the bytes that it takes where there is room."""
+        n, lines = self.ori_size, self.n_planes - 2
+        between = 2 * item * lines * (lines + n) * (lines // 2 + 1)
+        return self.bytes_of_reconstruction(item) + min(TRANSFORM_WORK_BYTES, between)
+
 
 @dataclass(frozen=True)
 class VolumePlacement:
@@ -152,9 +159,9 @@ def place_volumes(
 
     Notes
     -----
-    On CPUs NumPy and scipy.fft on the same cores are the alternative to kernels: volumes stay on
-    the device only in single precision, in which the kernels are faster, and for boxes that are
-    worth the five seconds of their first compilation (docs/performance.md).
+    On CPUs NumPy and scipy.fft on the same cores are the alternative to kernels: those work on
+    whole volumes only in single precision, in which they are faster, and for boxes that are worth
+    the five seconds of their first compilation (docs/performance.md).
     """
     item, n_workers = limits.real_bytes, number_of_workers(limits, sizes)
     n_all = sizes.n_classes * sizes.n_planes
@@ -227,7 +234,7 @@ def _maximizes_on_device(limits: DeviceLimits, sizes: VolumeSizes) -> bool:
     """Whether the maps of volumes that do not stay are made on the device."""
     item = limits.real_bytes
     return (
-        not limits.is_cpu
+        _worth_kernels(limits, sizes)
         and sizes.bytes_of_reconstruction(item) <= limits.budget_bytes
         and item * sizes.voxels * 4 <= limits.largest_volume_bytes
     )

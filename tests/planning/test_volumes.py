@@ -83,6 +83,23 @@ def test_what_a_batch_needs_is_left_over() -> None:
     assert planes(place_volumes(gpu(whole + 1000), SMALL, 1001)) == (15, 8)
 
 
+def test_who_reconstructs_what_waits() -> None:
+    """On CPUs kernels too, where they are worth it: single precision, large boxes."""
+    large, small = VolumeSizes(256, 2.0, 128, 6, 1), VolumeSizes(80, 2.0, 40, 6, 1)
+    for limits, sizes, by_kernels in (
+        (cpu(4 * GB), large, True),
+        (cpu(8 * GB, real_bytes=8), large, False),
+        (cpu(GB), large, False),
+        (cpu(GB // 10), small, False),
+        (gpu(GB // 10), small, True),
+    ):
+        placement = place_volumes(limits, sizes)
+        assert not placement.stays
+        assert placement.maximizes_on_device == by_kernels
+        least, most = sizes.bytes_of_reconstruction(4), sizes.most_bytes_of_reconstruction(4)
+        assert least < most <= least + 6 * GB
+
+
 def test_workers_of_cpus_become_fewer_before_tiles() -> None:
     whole = VOXELS * 4
     for n_bytes, workers in ((whole * 10, 2), (whole * 9, 1), (whole * 6, 1), (whole * 5, 1)):

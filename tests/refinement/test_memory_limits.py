@@ -44,19 +44,7 @@ def run(session: DeviceSession, arguments: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folder with particles, the working directory, where a refinement has one iteration to go."""
-    folder = tmp_path_factory.mktemp("limits")
-    write_small_set(folder, n=16)
-    before = Path.cwd()
-    os.chdir(folder)
-    run(DeviceSession("cpu"), FIRST)
-    yield folder
-    os.chdir(before)
-
-
-@pytest.fixture(scope="module")
-def cards(place: Path) -> dict[str, DeviceSession]:
+def cards() -> dict[str, DeviceSession]:
     """The test device as it is, and treated as a graphics card."""
     card = DeviceSession("cpu")
     card.is_cpu = False
@@ -64,7 +52,21 @@ def cards(place: Path) -> dict[str, DeviceSession]:
 
 
 @pytest.fixture(scope="module")
-def unlimited(cards: dict[str, DeviceSession]) -> dict[str, None]:
+def place(
+    tmp_path_factory: pytest.TempPathFactory, cards: dict[str, DeviceSession]
+) -> Iterator[Path]:
+    """Folder with particles, the working directory, where a refinement has one iteration to go."""
+    folder = tmp_path_factory.mktemp("limits")
+    write_small_set(folder, n=16)
+    before = Path.cwd()
+    os.chdir(folder)
+    run(cards["cpu"], FIRST)
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def unlimited(place: Path, cards: dict[str, DeviceSession]) -> dict[str, None]:
     for name, session in cards.items():
         run(session, f"{LAST} --o {name}/run")
         run(session, changed(CLASSES, f"--o {name}/classes"))
