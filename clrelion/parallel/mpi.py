@@ -26,6 +26,8 @@ Value = TypeVar("Value")
 
 _PIECE_BYTES = 1 << 26
 """Broadcasts go in pieces of this size: counts of MPI 3 end at 2^31."""
+_APART_BYTES = 1 << 24
+"""Arrays of this size are broadcast apart from the value that has them."""
 _SPIN_SECONDS = 0.05
 """Large messages go on only while somebody asks for them: at first without a pause."""
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 2e-5, 1e-3
@@ -242,10 +244,16 @@ class _WindowCounters(Counters):
 
 
 def _packed(value: Any) -> tuple[bytes, list[NDArray[np.uint8]]]:
-    """Pack a value; its arrays go beside it, without a copy."""
-    buffers: list[pickle.PickleBuffer] = []
-    packed = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    return packed, [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in buffers]
+    """Pack a value; its large arrays go beside it, without a copy."""
+    apart: list[NDArray[np.uint8]] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        array = np.frombuffer(buffer.raw(), dtype=np.uint8)
+        if array.size >= _APART_BYTES:
+            apart.append(array)
+        return array.size < _APART_BYTES
+
+    return pickle.dumps(value, protocol=5, buffer_callback=is_small), apart
 
 
 def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

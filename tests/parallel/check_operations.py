@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -47,6 +50,10 @@ def messages(comm: Communicator) -> None:
     large = np.full(9 * 2**20, comm.rank, dtype=np.float64)  # more than one piece
     comm.bcast_array(large, n - 1)
     assert (large == n - 1).all()
+    of_ranks = comm.allgather((comm.rank, large[: 3 * 2**20] + comm.rank))
+    for rank, (number, part) in enumerate(of_ranks):
+        assert number == rank
+        assert (part == n - 1 + rank).all()
     ids, names = comm.concatenated([np.arange(comm.rank), np.full(comm.rank, comm.rank)])
     assert ids.tolist() == [i for r in range(n) for i in range(r)]
     assert names.tolist() == [r for r in range(n) for _ in range(r)]
@@ -154,6 +161,27 @@ def common_arrays(comm: Communicator) -> None:
         comm.barrier()
 
 
+def no_room_on_the_node(comm: Communicator) -> None:
+    """Without memory in common everything goes by messages, of which rank 0 tells once."""
+    folder = Path("/dev/shm")
+    assert not list(folder.glob(f"clrelion-{os.getpid()}-*"))
+    comm.barrier()
+    told = mock.Mock()
+    # on one node of several, say
+    place = Path("/no/such/folder") if comm.rank == comm.nodes[comm.rank] else folder
+    with (
+        mock.patch("clrelion.parallel.node_memory._FOLDER", place),
+        mock.patch("clrelion.parallel.exchange._log.warning", told),
+        mock.patch("clrelion.parallel.common_arrays._log.warning", told),
+    ):
+        exchange = BlockExchange(comm, 2**20)
+        reduction(comm, exchange, is_ordered=False)
+        halves(comm, exchange)
+        common_arrays(comm)
+        exchange.close()
+    assert told.call_count == (2 if comm.is_first else 0)
+
+
 def main() -> int:
     """Check everything on this rank."""
     comm = join_ranks()
@@ -170,6 +198,7 @@ def main() -> int:
         halves(comm, exchange)
         exchange.close()
     common_arrays(comm)
+    no_room_on_the_node(comm)
     comm.barrier()
     sys.stdout.write(f"rank {comm.rank} of {comm.size} is content\n")
     return 0
