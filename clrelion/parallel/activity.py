@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,12 +20,15 @@ class Activity:
         Grows with each bit of work done.
     is_waiting
         It waits for other ranks: if nothing moves, the fault is not its own.
+    waited_seconds
+        Time spent so, in all.
     """
 
     def __init__(self) -> None:
         self.step = "setting up"
         self.count = 0
         self.is_waiting = False
+        self.waited_seconds = 0.0
 
     def tick(self, step: str) -> None:
         """Tell that work goes on."""
@@ -34,10 +38,12 @@ class Activity:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Tell that what follows depends on other ranks."""
-        before = self.is_waiting
+        before, since = self.is_waiting, time.perf_counter()
         self.is_waiting = True
         try:
             yield
         finally:
             self.is_waiting = before
             self.count += 1
+            if not before:
+                self.waited_seconds += time.perf_counter() - since

@@ -7,7 +7,9 @@ import numpy as np
 from clrelion.options import RefineOptions
 from clrelion.refinement.state import RunState
 
-__all__ = ["iteration_lines", "resolution_angst"]
+__all__ = ["iteration_lines", "rank_lines", "resolution_angst"]
+
+_MOST_RANKS = 8
 
 
 def resolution_angst(state: RunState) -> float:
@@ -35,4 +37,18 @@ def iteration_lines(state: RunState, options: RefineOptions) -> list[str]:
         sizes = ", ".join(f"{100 * p:.1f}" for p in state.models[0].pdf_class)
         changed = 100 * schedule.current_changes_classes
         lines.append(f"  Class sizes (%): {sizes}; {changed:.1f} % of the particles changed class")
+    return lines
+
+
+def rank_lines(of_ranks: list[dict[str, float]]) -> list[str]:
+    """Seconds of each step on each rank; of many ranks the least, the mean and the most."""
+    names = list(dict.fromkeys(name for seconds in of_ranks for name in seconds))
+    values = np.array([[seconds.get(name, 0.0) for seconds in of_ranks] for name in names])
+    heads = [str(rank) for rank in range(len(of_ranks))]
+    if len(of_ranks) > _MOST_RANKS:
+        values = np.stack([values.min(1), values.mean(1), values.max(1)], 1)
+        heads = ["least", "mean", "most"]
+    lines = [f"{'seconds by rank':<24}" + "".join(f"{head:>9}" for head in heads)]
+    for name, row in zip(names, values.tolist(), strict=True):
+        lines.append(f"{name:<24}" + "".join(f"{value:>9.3f}" for value in row))
     return lines

@@ -17,7 +17,7 @@ from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.background import BackgroundWriter
 from clrelion.refinement.diary import Diary
-from clrelion.refinement.iteration_lines import iteration_lines, resolution_angst
+from clrelion.refinement.iteration_lines import iteration_lines, rank_lines, resolution_angst
 from clrelion.refinement.output import Output, Written
 from clrelion.refinement.progress import ProgressMaker, no_progress, with_check
 from clrelion.refinement.restart import stored_state, take_stored_values
@@ -142,6 +142,7 @@ class _Run:
         self._comm = comm
         self._diary = diary
         self._has_iterated = False
+        self._waited = 0.0
         self._iteration = make_iteration(prepared, comm)
         own = DeviceEntry(session.info.label, session.info.driver, self._iteration.budget.bytes)
         for device in comm.allgather(own):
@@ -203,6 +204,7 @@ class _Run:
         self._has_iterated = True
         made = self._iteration.run(state, with_check(progress, self.check_abort))
         is_final = state.schedule.has_converged
+        of_ranks = self._comm.allgather(self._seconds(started))
         if not self._comm.is_first:
             return
         grids = self._iteration.grids(state)
@@ -221,10 +223,20 @@ class _Run:
         self._writer.submit(
             lambda: self._output.write(now, grids, journal, is_final, made.unfiltered_half_maps)
         )
-        for line in [*iteration_lines(state, self._options), *profile.table().splitlines()]:
+        lines = [*iteration_lines(state, self._options), *profile.table().splitlines()]
+        if len(of_ranks) > 1:
+            lines += rank_lines(of_ranks)
+        for line in lines:
             _log.info("%s", line)
         if state.skipped:
             _log.warning("%d particles were left out of this iteration", len(state.skipped))
+
+    def _seconds(self, started: float) -> dict[str, float]:
+        """Seconds of each step on this rank; how long it waited for others is in these."""
+        activity = self._comm.activity
+        waited, self._waited = activity.waited_seconds - self._waited, activity.waited_seconds
+        steps = self._session.profile.seconds()
+        return {**steps, "iteration": time.monotonic() - started, "of it waiting": waited}
 
     def _go_on_as_continued(self, state: RunState) -> None:
         """Give the state what its files hold: a run that is continued has nothing else."""

@@ -81,6 +81,10 @@ def test_classification(launcher: Launcher, alone: Path, n_ranks: int) -> None:
     assert len(re.findall(r"^Device of rank \d on ", done.out, re.MULTILINE)) == n_ranks
     assert f"WARNING: {n_ranks} ranks on " in done.err
     assert "share one device" in done.err
+    # and how long each took for what
+    tables = re.findall(r"^seconds by rank +0 +1 +2 +3$", done.out, re.MULTILINE)
+    waits = re.findall(r"^of it waiting((?: +[0-9.]+){4})$", done.out, re.MULTILINE)
+    assert len(tables) == len(waits) == N_OF_CLASSES
     work = re.findall(r"^Particles of rank 0, 1 \.\.\.: (.*)$", done.out, re.MULTILINE)
     assert len(work) == N_OF_CLASSES
     for line in work:
