@@ -247,14 +247,12 @@ class _KernelBackend:
     def __init__(self, session: DeviceSession, box: int) -> None:
         self._box = box
         self._lines = LineFFT(session, box, "kernel")
-        self._scale = session.real(1.0 / box**2)
 
     def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
         box, half, n = self._box, self._box // 2 + 1, int(images.shape[0])
         self._lines(Samples(images, box, 1, 0, box), Samples(output, half, 1, 0, half), n * box)
         columns = Samples(output, box * half, half, 0, box)
-        self._lines(columns, columns, n, half)
-        output *= self._scale
+        self._lines(columns, columns, n, half, scale=1.0 / box**2)
 
 
 class _ChunkedBackend:

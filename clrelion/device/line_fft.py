@@ -73,7 +73,12 @@ class Samples:
 
 class _Backend(Protocol):
     def transform(
-        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool
+        self,
+        source: Samples,
+        target: Samples,
+        shape: tuple[int, int],
+        inverse: bool,
+        scale: float,
     ) -> None: ...
 
 
@@ -114,8 +119,9 @@ class LineFFT:
         n_inner: int = 1,
         *,
         inverse: bool = False,
+        scale: float = 1.0,
     ) -> None:
-        """Transform ``n_outer * n_inner`` lines; unscaled, exponent -2 pi i (+ for inverse).
+        """Transform ``n_outer * n_inner`` lines; exponent -2 pi i (+ for inverse).
 
         Parameters
         ----------
@@ -124,6 +130,8 @@ class LineFFT:
         target : Samples
             Complex or, for an inverse transform, real: then the source holds places within
             0..N/2 of Hermitian lines, and imaginary parts at 0 and N/2 do not count.
+        scale : float
+            Factor of the sums.
 
         Raises
         ------
@@ -146,7 +154,7 @@ class LineFFT:
         if source.n > self.length:
             raise ValueError(f"LineFFT: {source.n} samples given for lines of {self.length}")
         if n_outer * n_inner * target.n:
-            self._implementation.transform(source, target, (n_outer, n_inner), inverse)
+            self._implementation.transform(source, target, (n_outer, n_inner), inverse, scale)
 
 
 def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0) -> LineFFT:
@@ -270,7 +278,12 @@ class _OwnKernel:
         )
 
     def transform(
-        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool
+        self,
+        source: Samples,
+        target: Samples,
+        shape: tuple[int, int],
+        inverse: bool,
+        scale: float,
     ) -> None:
         n_outer, n_inner = shape
         kernel = self._session.kernel(
@@ -290,7 +303,7 @@ class _OwnKernel:
             (n_groups * self._items,), (self._items,),
             source.array, source.start, source.outer, source.step, source.first, source.n,
             target.array, target.start, target.outer, target.step, target.first, target.n,
-            n_inner, n_lines, self._roots,
+            n_inner, n_lines, scale, self._roots,
         )  # fmt: skip
 
 
@@ -306,11 +319,17 @@ class _WholeLines:
         # zeros: what a plan reads beyond the last line of a chunk must be a number
         self._work = session.zeros((self._chunk, length), session.complex)
 
-    def _apply(self, inverse: bool) -> None:
+    def _apply(self, inverse: bool) -> float:
+        """Transform the lines; give the factor that the library divided its sums by."""
         raise NotImplementedError
 
     def transform(
-        self, source: Samples, target: Samples, shape: tuple[int, int], inverse: bool
+        self,
+        source: Samples,
+        target: Samples,
+        shape: tuple[int, int],
+        inverse: bool,
+        scale: float,
     ) -> None:
         n_outer, n_inner = shape
         session, length, n_lines = self._session, self._length, n_outer * n_inner
@@ -326,11 +345,11 @@ class _WholeLines:
                 source.array, source.start, source.outer, source.step, source.first, source.n,
                 n_inner, first, count, length, self._work,
             )  # fmt: skip
-            self._apply(inverse)
+            divided = self._apply(inverse)
             crop(
                 (_rounded(count * target.n),), (_GROUP,),
                 self._work, target.array, target.start, target.outer, target.step, target.first,
-                target.n, n_inner, first, count, length,
+                target.n, n_inner, first, count, length, scale * divided,
             )  # fmt: skip
 
 
@@ -349,10 +368,9 @@ class _ReiknaLines(_WholeLines):
         thread = ocl_api().Thread(session.queue)
         self._plan = FFT(self._work, axes=(1,)).compile(thread)
 
-    def _apply(self, inverse: bool) -> None:
+    def _apply(self, inverse: bool) -> float:
         self._plan(self._work, self._work, int(inverse))
-        if inverse:
-            self._work *= self._session.real(self._length)
+        return float(self._length) if inverse else 1.0
 
 
 class _VkfftLines(_WholeLines):
@@ -366,17 +384,18 @@ class _VkfftLines(_WholeLines):
             self._work.shape, self._work.dtype, session.queue, ndim=1, inplace=True, norm=0
         )
 
-    def _apply(self, inverse: bool) -> None:
+    def _apply(self, inverse: bool) -> float:
         if inverse:
             self._plan.ifft(self._work)
         else:
             self._plan.fft(self._work)
+        return 1.0
 
 
 class _HostLines(_WholeLines):
     """scipy.fft: for lines that no kernel can hold."""
 
-    def _apply(self, inverse: bool) -> None:
+    def _apply(self, inverse: bool) -> float:
         host = self._session.to_host(self._work)
         workers = workers_or_default()
         if inverse:
@@ -384,3 +403,4 @@ class _HostLines(_WholeLines):
         else:
             result = scipy.fft.fft(host, axis=1, workers=workers)
         self._session.copy_to_device(np.ascontiguousarray(result), self._work)
+        return 1.0

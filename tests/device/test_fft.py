@@ -119,6 +119,21 @@ def test_auto_choice_is_measured_once_and_remembered(
     assert measured == [*seconds, "host", "host"]
 
 
+def test_pyvkfft_is_taken_where_it_is_faster(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyvkfft.opencl")
+    assert fft.available_backends(session)[-1] == "pyvkfft"
+    seconds = {"host": 100.0, "pyvkfft": 1.0}
+    monkeypatch.setattr(fft, "_trial_seconds", lambda name, _session, _box: seconds[name])
+    transform = BatchFFT2D(session, 30)
+    assert transform.backend == "pyvkfft"
+    images = random_images(session, 30)
+    expected = np.fft.rfft2(images.astype(np.float64), norm="forward")
+    found = session.to_host(transform(session.to_device(images)))
+    assert np.linalg.norm(found - expected) < 2e-6 * np.linalg.norm(expected)
+
+
 def test_failing_library_is_not_chosen(
     session: DeviceSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,10 +2,10 @@
 Transform lines of N samples of which only some are given and only some wanted (zero-padding and
 cropping in one pass), as a mixed-radix Stockham transform in local memory.
 
-    target[o, k, i] = sum_s source[o, s, i] exp(-+2 pi i (first_in + s)(first_out + k)/N)
+    target[o, k, i] = scale sum_s source[o, s, i] exp(-+2 pi i (first_in + s)(first_out + k)/N)
     0 <= s < n_in, 0 <= k < n_out;  line = o n_inner + i;  + sign of the exponent: inverse
 
-A sample lies at   start + o outer + s step + i   of its array. Unscaled.
+A sample lies at   start + o outer + s step + i   of its array.
 
 name          type          shape         unit  access
 source        real2 (real)  any                 read;  real if real_input
@@ -13,6 +13,7 @@ target        real2 (real)  any                 write; real if real_output
 roots         real2         (N,)                read;  exp(-2 pi i j/N), rounded from double
 first_*, n_*  int           scalars             -N <= first < N, n_in <= N
 n_lines       long          scalar              lines in all
+scale         real          scalar
 Template parameters: real, double_precision;
     length, passes   N; list of (radix, product of the radices before)
     lines, items     lines a work-group, its size
@@ -87,7 +88,8 @@ __kernel __attribute__((reqd_work_group_size(${W}, 1, 1))) void line_fft(
     const long source_outer, const long source_step, const int first_in, const int n_in,
     __global ${"real" if real_output else "real2"}* restrict target, const long target_start,
     const long target_outer, const long target_step, const int first_out, const int n_out,
-    const int n_inner, const long n_lines, __global const real2* restrict roots)
+    const int n_inner, const long n_lines, const real scale,
+    __global const real2* restrict roots)
 {
     __local real2 buffer[${N * L}];
     const int item = (int)get_local_id(0);
@@ -208,7 +210,7 @@ __kernel __attribute__((reqd_work_group_size(${W}, 1, 1))) void line_fft(
         int place = first_out + s;
         place += place < 0 ? ${N} : 0;
         place -= place >= ${N} ? ${N} : 0;
-        const real2 value = buffer[${at("place", "line")}]${".yx" if inverse else ""};
+        const real2 value = scale * buffer[${at("place", "line")}]${".yx" if inverse else ""};
         __global ${"real" if real_output else "real2"}* out
             = target + target_start + outer * target_outer + s * target_step + inner;
         *out = value${".x" if real_output else ""};
