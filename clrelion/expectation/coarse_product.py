@@ -27,7 +27,9 @@ __all__ = ["CoarseProduct", "TensorProduct", "chosen_product"]
 _log = logging.getLogger(__name__)
 
 _ROWS_PER_TILE = 6
-_TENSOR_ROWS_PER_TILE = 64
+_ROWS_PER_GROUP, _ITEMS_PER_GROUP = 64, 128
+"""Of both kernels for GPUs."""
+
 _SPLIT_GROUP = 128
 _TRIAL_ROWS, _TRIAL_PANELS, _TRIAL_DEPTH = 2048, 16, 1024
 _TRIAL_REPEATS = 3
@@ -112,6 +114,8 @@ class CoarseProduct:
             real, (n_rows, stride).
         n_trans
             Rows an image.
+        stride, first_column
+            On GPUs multiples of 4.
         """
         kernel, size, local = self._launch(epilogue, n_rows, n_panels)
         kernel(
@@ -143,7 +147,7 @@ class CoarseProduct:
             )
             return kernel, (-(-n_rows // _ROWS_PER_TILE), n_panels), (1, 1)
         kernel = session.kernel("expectation/diff2_coarse", epilogue=epilogue)
-        return kernel, (-(-n_rows // self._width) * 256, n_panels), (256, 1)
+        return kernel, *_grid_of_groups(n_rows, n_panels)
 
     def _arguments(self, images: Operand, panels: Operand) -> tuple[Array, ...]:
         """First arguments of the kernel."""
@@ -153,10 +157,7 @@ class CoarseProduct:
 
 
 class TensorProduct(CoarseProduct):
-    """Products of halves on tensor cores, summed in single precision.
-
-    ``stride`` and ``first_column`` must be even.
-    """
+    """Products of halves on tensor cores, summed in single precision."""
 
     name = "tensor cores, each number as two halves"
 
@@ -198,12 +199,18 @@ class TensorProduct(CoarseProduct):
         self, epilogue: str, n_rows: int, n_panels: int
     ) -> tuple[Kernel, tuple[int, int], tuple[int, int]]:
         kernel = self._session.kernel("expectation/diff2_coarse_tensor", epilogue=epilogue)
-        return kernel, (-(-n_rows // _TENSOR_ROWS_PER_TILE) * 128, n_panels), (128, 1)
+        return kernel, *_grid_of_groups(n_rows, n_panels)
 
     def _arguments(self, images: Operand, panels: Operand) -> tuple[Array, ...]:
         assert isinstance(images, SplitMatrix)
         assert isinstance(panels, SplitMatrix)
         return images.parts, panels.parts, images.inverse_scale, panels.inverse_scale
+
+
+def _grid_of_groups(n_rows: int, n_panels: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Global size and work-group of a kernel for GPUs."""
+    n_groups = -(-n_rows // _ROWS_PER_GROUP)
+    return (n_groups * _ITEMS_PER_GROUP, n_panels), (_ITEMS_PER_GROUP, 1)
 
 
 def chosen_product(session: DeviceSession) -> CoarseProduct:

@@ -203,14 +203,13 @@ def coarse_product(
         norms[:, first_column : first_column + n_orientations] = norm
     out = Output(session, (n_rows, stride))
     given: tuple[Any, ...] = (images, panels)
-    if name == "diff2_coarse":
-        n_items, group = (256 * -(-n_rows // TILE), len(panels)), (256, 1)
-    elif name == "diff2_coarse_tensor":
+    if name in ("diff2_coarse", "diff2_coarse_tensor"):
         n_items, group = (128 * -(-n_rows // 64), len(panels)), (128, 1)
-        given = (*split_images(images), *split_slices(panels))
-        given = (given[0], given[2], given[1], given[3])
     else:
         n_items, group = (-(-n_rows // parameters["rows"]), len(panels)), (1, 1)
+    if name == "diff2_coarse_tensor":
+        given = (*split_images(images), *split_slices(panels))
+        given = (given[0], given[2], given[1], given[3])
     run_kernel(
         session, name, n_items, group,
         *given, norms, inverse_image_norm, out, n_rows, depth, n_trans, stride,
