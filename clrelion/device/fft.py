@@ -12,7 +12,8 @@ import pyopencl as cl
 import pyopencl.array as cl_array
 import scipy.fft
 
-from clrelion.device.line_fft import LineFFT, Samples, longest_line
+from clrelion.device.line_fft import LineFFT
+from clrelion.device.line_kernel import Samples, longest_line
 from clrelion.device.mapping import mapped
 from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession

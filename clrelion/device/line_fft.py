@@ -10,65 +10,26 @@ from __future__ import annotations
 import importlib.util
 import logging
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import pyopencl.array as cl_array
-import scipy.fft
 
+from clrelion.device.line_kernel import KernelLines, Samples, longest_line
+from clrelion.device.line_libraries import HostLines, ReiknaLines, VkfftLines
 from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
-from clrelion.fourier.transforms import workers_or_default
 
-__all__ = ["LINE_BACKENDS", "LineFFT", "Samples", "line_fft"]
+__all__ = ["LINE_BACKENDS", "LineFFT", "line_fft"]
 
 logger = logging.getLogger(__name__)
 
 LINE_BACKENDS = ("kernel", "reikna", "pyvkfft", "host")
 """Our own fused kernel; the libraries between a padding and a cropping kernel; scipy.fft."""
 
-_RADICES = (8, 4, 2, 3, 5, 7)
-_LOCAL_BYTES = 32 * 1024
-"""Local memory of a work-group of the fused kernel, where a line is not longer."""
-
-_MAX_LINES = 8
-_SAMPLES_PER_ITEM = 16
-_MAX_ITEMS = 256
-_GROUP = 64
-_CHUNK_BYTES = 2**27
-_ROOM_SHARE = 1 / 16
 _N_TRIAL_LINES = 1 << 14
 # A library's plan takes 1-4 s to compile: below this much time of our own it cannot pay.
 _WORTHWHILE_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Where the samples of all lines lie in one array, and at which places of a line.
-
-    Sample s of line ``o * n_inner + i`` is element ``start + o * outer + s * step + i`` and has
-    the place (first + s) mod N.
-
-    Attributes
-    ----------
-    array
-        Device array, complex or real; C-contiguous.
-    outer, step
-        Elements between lines of different o, and between samples.
-    first, n
-        Place of the first sample, -N <= first < N, and number of samples.
-    start
-        Element of the first sample of the first line.
-    """
-
-    array: cl_array.Array
-    outer: int
-    step: int
-    first: int
-    n: int
-    start: int = 0
 
 
 class _Backend(Protocol):
@@ -138,7 +99,8 @@ class LineFFT:
         TypeError
             Arrays of another precision.
         ValueError
-            More samples than places in the source, or places out of range.
+            More samples than places in the source, or than twice as many in the target, or places
+            out of range.
         """
         real, kind = np.dtype(self._session.real), np.dtype(self._session.complex)
         for side, sign in ((source, True), (target, False)):
@@ -151,8 +113,10 @@ class LineFFT:
                 2 * self.length
             ):
                 raise ValueError(f"LineFFT: places from {side.first} in lines of {self.length}")
-        if source.n > self.length:
-            raise ValueError(f"LineFFT: {source.n} samples given for lines of {self.length}")
+        if source.n > self.length or target.n > 2 * self.length:
+            raise ValueError(
+                f"LineFFT: {source.n} samples given and {target.n} wanted of lines of {self.length}"
+            )
         if n_outer * n_inner * target.n:
             self._implementation.transform(source, target, (n_outer, n_inner), inverse, scale)
 
@@ -190,11 +154,6 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
     return best
 
 
-def longest_line(session: DeviceSession) -> int:
-    """Give the length of the longest line that fits into the device's local memory."""
-    return int(session.device.local_mem_size) // np.dtype(session.complex).itemsize
-
-
 def _installed_libraries() -> list[str]:
     return [n for n in ("reikna", "pyvkfft") if importlib.util.find_spec(n) is not None]
 
@@ -230,177 +189,12 @@ def _trial_seconds(transform: LineFFT) -> float:
 
 def _make_backend(session: DeviceSession, length: int, name: str) -> _Backend:
     if name == "kernel":
-        return _OwnKernel(session, length)
+        return KernelLines(session, length)
     if name == "host":
-        return _HostLines(session, length)
+        return HostLines(session, length)
     if name not in LINE_BACKENDS:
         raise OptionsError(f"transform library '{name}': choose one of {', '.join(LINE_BACKENDS)}")
     try:
-        return (_ReiknaLines if name == "reikna" else _VkfftLines)(session, length)
+        return (ReiknaLines if name == "reikna" else VkfftLines)(session, length)
     except ImportError as error:
         raise DeviceError(f"transform library {name} is not installed ({error})") from error
-
-
-def _passes(length: int) -> tuple[tuple[int, int], ...]:
-    """Radices of the passes of a transform with the product of the radices before each."""
-    passes, done, rest = [], 1, length
-    for radix in _RADICES:
-        while rest % radix == 0:
-            passes.append((radix, done))
-            done, rest = done * radix, rest // radix
-    prime = 11
-    while rest > 1:
-        while rest % prime == 0:
-            passes.append((prime, done))
-            done, rest = done * prime, rest // prime
-        prime += 2
-    return tuple(passes)
-
-
-class _OwnKernel:
-    """One fused kernel: read, transform in local memory, write."""
-
-    def __init__(self, session: DeviceSession, length: int) -> None:
-        line_bytes = length * np.dtype(session.complex).itemsize
-        if length > longest_line(session):
-            raise DeviceError(
-                f"device {session.info.label}: a line of {length} samples exceeds its local memory"
-            )
-        self._session = session
-        self._length = length
-        local_bytes = min(_LOCAL_BYTES, int(session.device.local_mem_size))
-        self._lines = max(1, min(_MAX_LINES, local_bytes // line_bytes))
-        wanted = max(1, length * self._lines // _SAMPLES_PER_ITEM)
-        limit = min(_MAX_ITEMS, int(session.device.max_work_group_size))
-        self._items = min(limit, 1 << (wanted - 1).bit_length())
-        self._roots = session.to_device(
-            np.exp(-2j * np.pi * np.arange(length) / length), session.complex
-        )
-
-    def transform(
-        self,
-        source: Samples,
-        target: Samples,
-        shape: tuple[int, int],
-        inverse: bool,
-        scale: float,
-    ) -> None:
-        n_outer, n_inner = shape
-        kernel = self._session.kernel(
-            "device/line_fft",
-            length=self._length,
-            passes=_passes(self._length),
-            lines=self._lines,
-            items=self._items,
-            adjacent=n_inner > 1,
-            inverse=inverse,
-            real_input=source.array.dtype.kind == "f",
-            real_output=target.array.dtype.kind == "f",
-        )
-        n_lines = n_outer * n_inner
-        n_groups = -(-n_lines // self._lines)
-        kernel(
-            (n_groups * self._items,), (self._items,),
-            source.array, source.start, source.outer, source.step, source.first, source.n,
-            target.array, target.start, target.outer, target.step, target.first, target.n,
-            n_inner, n_lines, scale, self._roots,
-        )  # fmt: skip
-
-
-class _WholeLines:
-    """Chunks of lines padded to whole, contiguous ones, transformed in place, and cropped."""
-
-    def __init__(self, session: DeviceSession, length: int) -> None:
-        self._session = session
-        self._length = length
-        line_bytes = length * np.dtype(session.complex).itemsize
-        chunk_bytes = min(_CHUNK_BYTES, int(_ROOM_SHARE * session.room_bytes))
-        self._chunk = max(1, min(_N_TRIAL_LINES, chunk_bytes // line_bytes))
-        # zeros: what a plan reads beyond the last line of a chunk must be a number
-        self._work = session.zeros((self._chunk, length), session.complex)
-
-    def _apply(self, inverse: bool) -> float:
-        """Transform the lines; give the factor that the library divided its sums by."""
-        raise NotImplementedError
-
-    def transform(
-        self,
-        source: Samples,
-        target: Samples,
-        shape: tuple[int, int],
-        inverse: bool,
-        scale: float,
-    ) -> None:
-        n_outer, n_inner = shape
-        session, length, n_lines = self._session, self._length, n_outer * n_inner
-        is_real = target.array.dtype.kind == "f"
-        pad = session.kernel(
-            "device/pad_lines", real_input=source.array.dtype.kind == "f", real_output=is_real
-        )
-        crop = session.kernel("device/crop_lines", real_output=is_real)
-        for first in range(0, n_lines, self._chunk):
-            count = min(self._chunk, n_lines - first)
-            pad(
-                (_rounded(count * length),), (_GROUP,),
-                source.array, source.start, source.outer, source.step, source.first, source.n,
-                n_inner, first, count, length, self._work,
-            )  # fmt: skip
-            divided = self._apply(inverse)
-            crop(
-                (_rounded(count * target.n),), (_GROUP,),
-                self._work, target.array, target.start, target.outer, target.step, target.first,
-                target.n, n_inner, first, count, length, scale * divided,
-            )  # fmt: skip
-
-
-def _rounded(n: int) -> int:
-    return -(-n // _GROUP) * _GROUP
-
-
-class _ReiknaLines(_WholeLines):
-    """reikna's transform; its inverse divides by N."""
-
-    def __init__(self, session: DeviceSession, length: int) -> None:
-        from reikna.cluda import ocl_api
-        from reikna.fft import FFT
-
-        super().__init__(session, length)
-        thread = ocl_api().Thread(session.queue)
-        self._plan = FFT(self._work, axes=(1,)).compile(thread)
-
-    def _apply(self, inverse: bool) -> float:
-        self._plan(self._work, self._work, int(inverse))
-        return float(self._length) if inverse else 1.0
-
-
-class _VkfftLines(_WholeLines):
-    """VkFFT's transform by pyvkfft."""
-
-    def __init__(self, session: DeviceSession, length: int) -> None:
-        from pyvkfft.opencl import VkFFTApp
-
-        super().__init__(session, length)
-        self._plan = VkFFTApp(
-            self._work.shape, self._work.dtype, session.queue, ndim=1, inplace=True, norm=0
-        )
-
-    def _apply(self, inverse: bool) -> float:
-        if inverse:
-            self._plan.ifft(self._work)
-        else:
-            self._plan.fft(self._work)
-        return 1.0
-
-
-class _HostLines(_WholeLines):
-    """scipy.fft: for lines that no kernel can hold."""
-
-    def _apply(self, inverse: bool) -> float:
-        host = self._session.to_host(self._work)
-        workers = workers_or_default()
-        if inverse:
-            result = scipy.fft.ifft(host, axis=1, norm="forward", workers=workers)
-        else:
-            result = scipy.fft.fft(host, axis=1, workers=workers)
-        self._session.copy_to_device(np.ascontiguousarray(result), self._work)
-        return 1.0

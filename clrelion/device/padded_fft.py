@@ -14,7 +14,8 @@ import numpy as np
 import pyopencl.array as cl_array
 
 from clrelion.constants import TRANSFORM_WORK_BYTES
-from clrelion.device.line_fft import Samples, line_fft
+from clrelion.device.line_fft import line_fft
+from clrelion.device.line_kernel import Samples
 from clrelion.device.mapping import mapped
 from clrelion.device.session import DeviceSession
 from clrelion.fourier.padded import inverse_along_y_and_x, inverse_along_z, row_runs

@@ -8,6 +8,7 @@ import pytest
 
 from clrelion.device import capabilities, fft, line_fft
 from clrelion.device import session as module
+from clrelion.device.line_kernel import longest_line
 from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError
@@ -46,7 +47,7 @@ def test_no_transform_is_measured(fixed: DeviceSession, monkeypatch: pytest.Monk
     fixed.is_cpu = False
     for n_images in (1000, None):
         assert fft._fastest_backend(fixed, 64, n_images) == "kernel"
-    assert fft._fastest_backend(fixed, 2 * line_fft.longest_line(fixed), None) == "host"
+    assert fft._fastest_backend(fixed, 2 * longest_line(fixed), None) == "host"
     assert line_fft.line_fft(fixed, 44, n_lines_expected=1e12).backend == "kernel"
     fixed.is_cpu = True
     assert fft._fastest_backend(fixed, 64, None) == "host"

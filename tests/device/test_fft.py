@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clrelion.device import fft, line_fft, measured_times
+from clrelion.device import fft, measured_times
 from clrelion.device.fft import BatchFFT2D
+from clrelion.device.line_kernel import passes_of
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
 
@@ -85,7 +86,7 @@ def test_every_even_box_has_passes() -> None:
     """The kernel's radices multiply to the length, for every even box up to 1024."""
     for box in range(2, 1025, 2):
         done = 1
-        for radix, before in line_fft._passes(box):
+        for radix, before in passes_of(box):
             assert before == done
             done *= radix
         assert done == box

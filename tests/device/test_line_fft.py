@@ -9,14 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device import line_fft as module
-from clrelion.device.line_fft import LineFFT, Samples, line_fft
+from clrelion.device import line_libraries
+from clrelion.device.line_fft import LineFFT, line_fft
+from clrelion.device.line_kernel import Samples, passes_of
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
 from tests.reference.line_fft import crop_lines, hermitian_lines, pad_lines
 from tests.reference.line_fft import line_fft as expected_lines
 
 # products of small primes, a large prime, and every radix at least once
-LENGTHS = [2, 30, 88, 98, 512, 2 * 101]
+LENGTHS = [2, 21, 30, 52, 88, 90, 98, 180, 240, 512, 2 * 101]
 BACKENDS = ["kernel", "pyvkfft", "host"]
 
 
@@ -109,10 +111,14 @@ def test_real_lines(session: DeviceSession, length: int, backend: str) -> None:
     check_real(session, length, backend)
 
 
+def test_every_radix_is_among_the_lengths() -> None:
+    assert {radix for n in LENGTHS for radix, _ in passes_of(n)} == {*range(2, 17), 101}
+
+
 # reikna compiles a plan for a second or two: fewer lengths
 @pytest.mark.parametrize("length", [30, 2 * 101])
 def test_reikna(session: DeviceSession, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_N_TRIAL_LINES", 4)  # chunks of four lines, the last one partial
+    monkeypatch.setattr(line_libraries, "_MAX_CHUNK", 4)  # four lines, the last ones fewer
     check_strided(session, length, "reikna", inverse=True)
     check_real(session, length, "reikna")
 

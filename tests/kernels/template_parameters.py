@@ -17,9 +17,9 @@ def _choices(**values: list[Any]) -> list[dict[str, Any]]:
 
 
 def _line_transforms() -> list[dict[str, Any]]:
-    """Every radix, a large prime, both layouts, and each kind of end."""
-    plan = {"length": 2 * 3 * 4 * 5 * 7 * 8 * 11, "lines": 1, "items": 256}
-    passes = [(8, 1), (4, 8), (2, 32), (3, 64), (5, 192), (7, 960), (11, 6720)]
+    """A large prime, both layouts, and each kind of end; every radix: test_line_fft."""
+    plan = {"length": 16 * 17 * 6, "lines": 1, "items": 128}
+    passes = [(16, 1), (17, 16), (6, 272)]
     ends = [(False, False, False), (True, True, False), (False, False, True)]
     return [
         {**plan, "passes": passes, "adjacent": adjacent, "inverse": inverse,
