@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clrelion.device import fft, measured_times
+from clrelion.device import fft
 from clrelion.device.fft import BatchFFT2D
 from clrelion.device.line_kernel import passes_of
 from clrelion.device.session import DeviceSession
@@ -39,14 +39,6 @@ def check(session: DeviceSession, box: int, backend: str) -> None:
     relative = np.linalg.norm(result - expected) / np.linalg.norm(expected)
     # reikna's Bluestein transform loses up to two digits in double precision
     assert relative < (2e-6 if session.precision == "single" else 1e-13)
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for each test."""
-    path = tmp_path / "cache" / "transforms.json"
-    monkeypatch.setattr(measured_times, "_path", lambda: path)
-    return path
 
 
 @pytest.mark.usefixtures("small_chunks")
