@@ -8,7 +8,7 @@
  *   add_norm     out = product + norm[m / n_trans][r]
  *   correlation  out = product / sqrt(norm[m / n_trans][r]) * inverse_image_norm[m / n_trans]
  * written to out[m * out_stride + first_column + r], m = image * n_trans + translation.
- * Specification E 5.4 (a), (b); design.md 3. depth must be a multiple of 16, out_stride and
+ * Specification E 5.4 (a), (b); design.md 3. depth must be a multiple of 8, out_stride and
  * first_column of 4.
  *
  * images       real [n_rows][depth], read
@@ -16,12 +16,13 @@
  * norm         real [images][out_stride] (column first_column + r), read, null for "none"
  * inverse_image_norm real [images], read, null but for "correlation"
  * out          real [n_rows][out_stride], write
- * Local memory: two pairs of tiles, 25600 bytes: while one is multiplied the next is on its way.
+ * Local memory: two pairs of tiles, 12800 bytes (double: 25600): while one is multiplied the next is
+ * on its way.
  * Order of sums: k ascending.
  * Reference: tests/reference/diff2_coarse.py
  */
 <%include file="/common/types.cl.mako"/>
-<% step = 8 if double_precision else 16 %>
+<% step = 8 %>
 #define ROWS 64
 #define PANEL 128
 #define ITEMS 128
