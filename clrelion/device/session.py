@@ -14,7 +14,7 @@ import pyopencl.tools as cl_tools
 from clrelion.device import capabilities as capability_probes
 from clrelion.device.choice import DeviceInfo, choose_device
 from clrelion.device.kernel import Kernel
-from clrelion.device.large_copies import copy_on_device, host_empty, read_bytes, write_bytes
+from clrelion.device.large_copies import copy_on_device
 from clrelion.device.memory import (
     LARGEST_BUFFER_BYTES,
     MemoryBudget,
@@ -24,6 +24,8 @@ from clrelion.device.memory import (
 from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
 from clrelion.device.profile import Profile
 from clrelion.device.templates import render, render_source, template_path
+from clrelion.device.transfers import Transfers
+from clrelion.device.turns import BATCHES_IN_FLIGHT, Turns
 from clrelion.errors import DeviceError, OptionsError
 
 _LARGEST_FILL_BYTES = 2**30
@@ -61,6 +63,8 @@ class DeviceSession:
         NumPy scalar types of the precision.
     profile : Profile
         Times by step.
+    turns : Turns
+        Where threads share the session, the right to use its queue.
     peak_bytes : int
         Most bytes of arrays alive at a time so far.
     plans : dict
@@ -111,11 +115,12 @@ class DeviceSession:
         self.is_cpu = self.info.kind == "cpu"
         self.n_compute_units = self.info.n_compute_units
         self.profile = Profile(self.finish, kernel_events=profiling)
+        self.turns = Turns()
+        self._transfers = Transfers(self.queue, self.turns, waits_for_uploads=self.is_cpu)
         # Immediate allocation: a missing byte shows here and not at some later launch.
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
         self._hold_limit: int | None = None
         self.peak_bytes = 0
-        self._copy_queue: cl.CommandQueue | None = None
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self.plans: dict[tuple[Any, ...], Any] = {}
 
@@ -125,6 +130,15 @@ class DeviceSession:
                 f"device {self.info.label} has no double precision with atomics; "
                 "use --precision single or another --device"
             )
+
+    @property
+    def batches_in_flight(self) -> int:
+        """Batches that may be under way at a time.
+
+        One on CPUs, which compute with the cores that the host needs, and where nothing may depend
+        on scheduling.
+        """
+        return 1 if self.is_cpu or self.deterministic else BATCHES_IN_FLIGHT
 
     @property
     def template_params(self) -> dict[str, Any]:
@@ -246,8 +260,7 @@ class DeviceSession:
                 f"{host.dtype} {host.shape} given"
             )
         if host.nbytes:
-            with translated_allocation_errors("copy to the device"):
-                write_bytes(self.queue, _memory(array), 0, host)
+            self._transfers.write(_memory(array), 0, host)
 
     def copy_beside(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
         """Overwrite the beginning of a device array on a queue of its own; returns when done.
@@ -258,29 +271,17 @@ class DeviceSession:
         ------
         DeviceMemoryError
         """
-        with translated_allocation_errors("copy to the device"):
-            if self._copy_queue is None:
-                self._copy_queue = cl.CommandQueue(self.context, self.device)
-            rows = np.ascontiguousarray(host, dtype=array.dtype)
-            cl.enqueue_copy(self._copy_queue, _memory(array), rows, is_blocking=True)
+        rows = np.ascontiguousarray(host, dtype=array.dtype)
+        self._transfers.write_beside(_memory(array), rows)
 
     def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
-        """Copy a device array to a new host array; waits for the queue."""
-        with translated_allocation_errors("copy from the device"):
-            if not array.nbytes:
-                return np.empty(array.shape, array.dtype)
-            host = host_empty(array.shape, array.dtype)
-            read_bytes(self.queue, _memory(array), int(array.offset), host)
-        return host
+        """Copy a device array to a new host array; waits for the work so far."""
+        start = int(array.offset)
+        return self._transfers.read_new(_memory(array), start, array.shape, array.dtype)
 
     def read_int(self, array: cl_array.Array, index: int) -> int:
-        """Copy one element of an int32 device array to the host; waits for the queue."""
-        host = np.empty(1, dtype=np.int32)
-        with translated_allocation_errors("copy from the device"):
-            cl.enqueue_copy(
-                self.queue, host, _memory(array), src_offset=4 * index, is_blocking=True
-            )
-        return int(host[0])
+        """Copy one element of an int32 device array to the host; waits for the work so far."""
+        return int(self._transfers.read_new(_memory(array), 4 * index, (1,), np.int32)[0])
 
     def copy_rows(self, array: cl_array.Array, first: int, last: int) -> cl_array.Array:
         """Copy rows first .. last - 1 of a device array to a new device array.
@@ -308,20 +309,17 @@ class DeviceSession:
         host = np.ascontiguousarray(rows, dtype=array.dtype)
         row_bytes = array.nbytes // max(1, array.shape[0])
         if host.nbytes:
-            with translated_allocation_errors("copy to the device"):
-                write_bytes(self.queue, _memory(array), first * row_bytes, host)
+            self._transfers.write(_memory(array), first * row_bytes, host)
 
     def read_rows(self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]) -> None:
         """Fill ``rows`` (C order) from rows ``first`` ... of a device array of the same type."""
         row_bytes = array.nbytes // max(1, array.shape[0])
         if rows.nbytes:
-            with translated_allocation_errors("copy from the device"):
-                read_bytes(self.queue, _memory(array), first * row_bytes, rows)
+            self._transfers.read(_memory(array), first * row_bytes, rows)
 
     def finish(self) -> None:
-        """Wait until all enqueued work is done."""
-        with translated_allocation_errors("queue"):
-            self.queue.finish()
+        """Wait until all work so far is done; other threads may add to it meanwhile."""
+        self._transfers.finish()
 
     @property
     def allocated_bytes(self) -> int:

@@ -57,7 +57,7 @@ _MOST_ENTRIES = 2**31
 
 
 class BatchWork:
-    """Processes the batches of one optics group, one after the other."""
+    """Processes the batches of one optics group, one after the other or by threads in turns."""
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class BatchWork:
         self._panels: CoarsePanels | None = None
         if settings.is_dense:
             self._panels = CoarsePanels(
+                session,
                 chosen_product(session),
                 projector,
                 tables,
@@ -150,7 +151,9 @@ class BatchWork:
             with session.profile.timer("getImg"):
                 batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
-            space = self._space(ids, listed.result())
+            with session.turns.given_up():
+                found = listed.result()
+            space = self._space(ids, found)
             operands = self._operands(batch, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
@@ -174,8 +177,9 @@ class BatchWork:
         session, settings = self._session, self._settings
         if listed is not None:
             return DeviceSpace.upload(session, listed)
-        if self._dense_space is None:
-            self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
+        with session.turns.kept():
+            if self._dense_space is None:
+                self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
         return self._dense_space.with_images(session, *dense_images(settings, ids))
 
     def _operands(self, batch: BatchImages, scoring: ScoringList) -> ScoringOperands:
@@ -218,13 +222,13 @@ class BatchWork:
         n_fine *= settings.n_classes
         if significant.block_start[-1] * settings.n_child_orientations < n_fine:
             return
+        self._wants_table = False  # one attempt
         try:
-            with self._session.profile.timer("getDiff"):
+            with self._session.turns.kept(), self._session.profile.timer("getDiff"):
                 self._slice_table = self._made_table()
         except DeviceMemoryError as error:
             _log.warning("%s; going on without a table of all fine slices", error)
             self._session.release_unused()
-            self._wants_table = False
 
     def _made_table(self) -> Array:
         tables, per_block = self._tables, self._settings.n_child_orientations

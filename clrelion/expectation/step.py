@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.images import SMALLEST_SCALE
+from clrelion.expectation.in_flight import BatchesInFlight
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.plan import step_size
@@ -154,7 +156,7 @@ class ExpectationStep:
                 orientation_sums,
                 accumulator,
             )
-            self._process_group(work, claims, group, plan.batch.batch_size, progress)
+            self._process_group(work, claims, group, plan, progress)
         with session.profile.timer("store"):
             accumulator.add_orientations(orientation_sums.to_host())
             backprojections = volumes.sums()
@@ -165,10 +167,11 @@ class ExpectationStep:
         work: BatchWork,
         claims: ShareClaims,
         group: int,
-        batch_size: int,
+        plan: StepPlan,
         progress: Callable[[int], None],
     ) -> None:
         """Process particles of one optics group, from the device or from the files."""
+        session, batch_size = self._session, plan.batch.batch_size
         resident = None if self._reconstruct_images is not None else self._resident
         if resident is not None and resident.is_filling(group):
             # several batches, so that reading goes on while the device works
@@ -177,7 +180,8 @@ class ExpectationStep:
         box = self._table.optics[group].box_px
         with (
             ReadAhead(self._table, self._images, self._reconstruct_images) as ahead,
-            UploadAhead(self._session, box, batch_size, is_on=not stays) as uploads,
+            UploadAhead(session, box, batch_size, plan.raw_batches, is_on=not stays) as uploads,
+            BatchesInFlight(session, plan.in_flight) as batches,
         ):
 
             def claim() -> _Claimed | None:
@@ -195,12 +199,13 @@ class ExpectationStep:
                 following = claim() if current.read is not None else None
                 if current.read is None:
                     for part in current.resident or []:
-                        work.process_resident(part)
+                        batches.submit(partial(work.process_resident, part))
                 else:
                     batch, uploaded = current.read.result()
                     if resident is not None:
-                        resident.keep(batch.ids, batch.images)
-                    work.process(batch, uploaded)
+                        with session.turns.taken():
+                            resident.keep(batch.ids, batch.images)
+                    batches.submit(partial(work.process, batch, uploaded))
                 progress(len(current.ids))
                 current = following or claim()
 
