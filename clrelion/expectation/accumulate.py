@@ -78,14 +78,23 @@ class Accumulator:
         stored: StoredSums,
         tables: OrientationTables,
         n_significant: NDArray[np.int64],
+        ctf2: NDArray[np.float64] | None,
     ) -> None:
-        """Add a part of a batch."""
+        """Add a part of a batch.
+
+        Parameters
+        ----------
+        n_significant
+            int64, (n,); significant samples of the coarse pass.
+        ctf2
+            float64, (n, n_list); squared CTF of premultiplied images, else None.
+        """
         good = samples.best.classes >= 0
         for place in np.flatnonzero(~good).tolist():
             self.skip(int(batch.ids[place]), "no finite weight")
         residual = self._residuals(setup, batch, samples, stored)
         residual[~good] = 0.0
-        self._add_noise(setup, residual, samples, batch, good)
+        self._add_noise(setup, residual, samples, batch, good, ctf2)
         norm = self._norms(batch, residual)
         likelihood = np.zeros(batch.n)
         likelihood[good] = setup.log_likelihoods(
@@ -132,6 +141,7 @@ class Accumulator:
         samples: FineSamples,
         batch: BatchImages,
         good: NDArray[np.bool_],
+        ctf2: NDArray[np.float64] | None,
     ) -> None:
         if setup.group not in self._by_shell:
             self._by_shell[setup.group] = _ImageSums.of(setup)
@@ -139,9 +149,7 @@ class Accumulator:
         _add_rows(images.residual, residual)
         sumw = self._sums.sumw_group
         sumw[setup.group] = _added(sumw[setup.group], samples.sum_omega[good])
-        if setup.geometry.optics.ctf_premultiplied:
-            # the ones that stand for the CTF without --ctf may have more rows
-            ctf2 = np.asarray(batch.ctf.get(), dtype=np.float64)[: batch.n]
+        if ctf2 is not None:
             scale = batch.scale / setup.geometry.amplitude
             _add_rows(images.ctf2, (ctf2 * scale[:, None])[good])
 
@@ -240,8 +248,8 @@ def _added(total: float, values: NDArray[np.float64]) -> float:
 
 def _add_rows(total: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
     """Add rows to a sum of rows, one after the other, in place."""
-    for row in rows:
-        total += row
+    # along the first axis NumPy adds row after row
+    total[:] = np.add.reduce(np.concatenate([total[None], rows]), axis=0)
 
 
 def _added_by_place(

@@ -6,6 +6,7 @@ In: a batch of raw images.  Out: its share of the sums (specification E 5, desig
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,7 @@ class BatchWork:
             session, settings, setup, projector, tables, volumes, orientation_sums
         )
         self._accumulator = accumulator
+        self._one_adds = threading.Lock()
         self._slice_table: Array | None = None
         self._dense_space: DeviceSpace | None = None
         self._wants_table = plan.table_fits and setup.fine_is_full
@@ -304,16 +306,19 @@ class BatchWork:
                 batch, space, log_translation, significant, first, (first + last) // 2
             )
         with self._session.profile.timer("store"):
-            self._accumulator.add(
-                self._setup,
-                images,
-                samples,
-                part.store(job, samples),
-                self._tables,
-                samples.n_found
-                if self._settings.oversampling == 0
-                else significant.n_significant[first:last],
-            )
+            stored = part.store(job, samples)
+            ctf2 = None
+            if self._setup.geometry.optics.ctf_premultiplied:
+                # the ones that stand for the CTF without --ctf may have more rows
+                ctf = self._session.to_host(images.ctf)[: images.n]
+                ctf2 = np.asarray(ctf, dtype=np.float64)
+            found = significant.n_significant[first:last]
+            if self._settings.oversampling == 0:
+                found = samples.n_found
+            with self._session.turns.given_up(), self._one_adds:
+                self._accumulator.add(
+                    self._setup, images, samples, stored, self._tables, found, ctf2
+                )
         return last
 
     def _blocks_per_run(self, n_images: int) -> int:

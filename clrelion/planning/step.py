@@ -20,8 +20,10 @@ _RUN_SHARE = 0.1
 _FINE_SHARE = 0.25
 _MAX_BATCH = 8192
 _FEWEST_ROWS = 64
-_WORTH_A_BATCH = 256
+_WORTH_A_BATCH = 1024
 """Particles that are worth a batch of their own where several batches are under way."""
+_FEWEST_IN_FLIGHT = 64
+"""Where fewer particles fit into each of several batches, one batch has all the memory."""
 _BATCHES_OF_EACH = 4
 """Batches that follow one another in each place; with few, the device waits at the ends."""
 _FEW_PARTICLES = 8
@@ -140,7 +142,7 @@ def plan_step(
         placement = place_volumes(limits, size.volumes, working_bytes(limits, size))
     if limits.batches_in_flight > 1 and placement.is_whole:
         plan = _planned(limits, size, placement, limits.batches_in_flight)
-        if plan.batch.batch_size >= min(_WORTH_A_BATCH, size.n_particles):
+        if plan.batch.batch_size >= min(_FEWEST_IN_FLIGHT, size.n_particles):
             return plan
     # where memory is short, one batch has it all
     return _planned(limits, size, placement, 1)

@@ -12,6 +12,7 @@ from clrelion.device import line_fft as module
 from clrelion.device import line_libraries
 from clrelion.device.line_fft import LineFFT, line_fft
 from clrelion.device.line_kernel import Samples, passes_of
+from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
 from tests.reference.line_fft import crop_lines, hermitian_lines, pad_lines
@@ -157,6 +158,8 @@ def test_the_fastest_that_works_is_chosen(
     monkeypatch.setattr(session, "is_cpu", False)
     monkeypatch.setattr(session, "plans", {})
     monkeypatch.setattr(module, "_trial_seconds", lambda transform: seconds[transform.backend])
+    # what earlier tests have measured on this device
+    monkeypatch.setattr(MeasuredTimes, "get", lambda *_: None)
     monkeypatch.setattr(module, "_installed_libraries", lambda: ["broken", "host"])
     with caplog.at_level("WARNING"):
         assert line_fft(session, 44, n_lines_expected=1e12).backend == "host"

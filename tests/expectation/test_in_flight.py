@@ -23,6 +23,7 @@ def card(session: DeviceSession) -> DeviceSession:
     """Session that runs the kernels of graphics cards, several batches at a time."""
     opened = DeviceSession(session.info)
     opened.is_cpu = False
+    opened._transfers._waits_for_uploads = False
     return opened
 
 

@@ -119,12 +119,18 @@ def deviations(
     sums = found.parameters
     out = {f.name: of(getattr(sums, f.name), twin.sums[f.name]) for f in fields(sums)}
     out |= {n: of(getattr(particles, n), expected) for n, expected in twin.particles.items()}
-    data, weight = repaired(found.backprojections)
+    volumes = on_host(found)
+    data, weight = repaired(volumes)
     twin_data, twin_weight = repaired(
         [replace(b, data=d, weight=w) for b, d, w in
-         zip(found.backprojections, twin.data, twin.weight, strict=True)]
+         zip(volumes, twin.data, twin.weight, strict=True)]
     )  # fmt: skip
     return out | {"data": of(data, twin_data), "weight": of(weight, twin_weight)}
+
+
+def on_host(found: ExpectationResult) -> list[BackprojectionSums]:
+    """Volumes of a step, from wherever they are."""
+    return [b if isinstance(b, BackprojectionSums) else b.to_host() for b in found.backprojections]
 
 
 def repaired(volumes: list[BackprojectionSums]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -186,8 +192,8 @@ def same_as(
     """Order of additions apart, so in double precision to a few times 1e-13."""
     twin = StepResult(
         {f.name: getattr(expected[0].parameters, f.name) for f in fields(expected[0].parameters)},
-        np.stack([b.data for b in expected[0].backprojections]),
-        np.stack([b.weight for b in expected[0].backprojections]),
+        np.stack([b.data for b in on_host(expected[0])]),
+        np.stack([b.weight for b in on_host(expected[0])]),
         {name: getattr(expected[1], name) for name in case("normal")[1].particles},
     )
     wrong = {k: v for k, v in deviations(*found, twin).items() if not v < 1e-11}
@@ -409,8 +415,8 @@ def in_box(box: int, pixel_size: float, session: DeviceSession) -> list[Any]:
     posterior = found.parameters.pdf_direction[settings.pdf_direction > 0]
     return [
         np.log(posterior),
-        sum(b.weight.sum() for b in found.backprojections),
-        sum(np.abs(b.data).sum() for b in found.backprojections),
+        sum(b.weight.sum() for b in on_host(found)),
+        sum(np.abs(b.data).sum() for b in on_host(found)),
         found.parameters.scale_xa[0] / found.parameters.scale_aa[0],
     ]
 

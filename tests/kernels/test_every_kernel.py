@@ -113,11 +113,12 @@ for precision in ("single", "double"):
 def test_all_variants_build_without_a_word(tmp_path: Path) -> None:
     """In a process with an empty compiler cache: what is cached has no log."""
     builds = [(name, choice) for name in KERNELS for choice in BUILDS.get(name, [{}])]
+    path = os.pathsep.join([str(ROOT), *sys.path])
     device = os.environ.get("CLRELION_TEST_DEVICES", "Portable Computing Language").split(",")[0]
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _BUILD_ALL,
          json.dumps([builds, SINGLE_PRECISION, TENSOR]), device.strip()],
-        cwd=ROOT, env={**os.environ, "POCL_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=ROOT, env={**os.environ, "POCL_CACHE_DIR": str(tmp_path), "PYTHONPATH": path},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-4000:]

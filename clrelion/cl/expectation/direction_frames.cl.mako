@@ -22,6 +22,19 @@ static inline int even_bits(const int v)
     return (x | x >> 8) & 0x0000ffff;
 }
 
+/* a/b and sqrt(x) to the last bit or nearly so: devices may be off by three of them */
+static inline real ratio(const real a, const real b)
+{
+    const real q = a / b;
+    return q + fma(-q, b, a) / b;
+}
+
+static inline real root(const real x)
+{
+    const real s = sqrt(x);
+    return s > (real)0 ? s + (real)0.5 * fma(-s, s, x) / s : (real)0;
+}
+
 __kernel void direction_frames(
     __global const int* restrict pixels, const int order, const int oversampling, const int n_dir,
     __global const real* restrict turn, __global real* restrict frames)
@@ -43,16 +56,21 @@ __kernel void direction_frames(
     const int place = (column * from_pole + x - y + 1 + shifted) / 2;
     real cos_tilt, sin_tilt;
     if (ring >= side && ring <= 3 * side) {
-        cos_tilt = (real)(2 * (2 * side - ring)) / (real)(3 * side);
-        sin_tilt = sqrt(((real)1 - cos_tilt) * ((real)1 + cos_tilt));
+        cos_tilt = ratio((real)(2 * (2 * side - ring)), (real)(3 * side));
+        sin_tilt = root(((real)1 - cos_tilt) * ((real)1 + cos_tilt));
     } else {
-        const real fraction = (real)from_pole / (real)side;
-        const real height = fraction * fraction / (real)3; /* 1 - |cos tilt| */
+        const real fraction = (real)from_pole / (real)side; /* a power of two */
+        const real height = ratio(fraction * fraction, (real)3); /* 1 - |cos tilt| */
         cos_tilt = ring < side ? (real)1 - height : height - (real)1;
-        sin_tilt = sqrt(height * ((real)2 - height));
+        sin_tilt = root(height * ((real)2 - height));
     }
-    const real half_turns = (real)(2 * place - shifted - 1) / (real)(4 * from_pole);
-    const real c = cospi(half_turns), s = sinpi(half_turns);
+    /* rot: whole quarter turns, and what is left of at most an eighth of a turn either way */
+    const int eighths = 2 * place - shifted - 1;
+    const int quarters = (eighths + from_pole) / (2 * from_pole);
+    const real half_turns = ratio((real)(eighths - 2 * from_pole * quarters), (real)(4 * from_pole));
+    const real c0 = cospi(half_turns), s0 = sinpi(half_turns);
+    const real c1 = quarters & 1 ? -s0 : c0, s1 = quarters & 1 ? c0 : s0;
+    const real c = quarters & 2 ? -c1 : c1, s = quarters & 2 ? -s1 : s1;
     __global real* out = frames + 6L * n;
     for (int k = 0; k < 3; k++) {
         out[k] = cos_tilt * (c * turn[k] + s * turn[3 + k]) - sin_tilt * turn[6 + k];
