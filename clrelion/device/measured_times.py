@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import logging
@@ -68,11 +69,15 @@ def _read() -> dict[str, dict[str, object]]:
     return known if isinstance(known, dict) else {}
 
 
+@functools.cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"
+
+
 def _named(library: str) -> str:
     """Name of a library with its version; the host's with the number of threads too."""
-    try:
-        version = importlib.metadata.version(_PACKAGES[library])
-    except importlib.metadata.PackageNotFoundError:
-        version = "?"
     threads = f", {workers_or_default()} threads" if library == "host" else ""
-    return f"{library} {version}{threads}"
+    return f"{library} {_version(_PACKAGES[library])}{threads}"

@@ -17,7 +17,8 @@ Column = Sequence[str] | NDArray[np.generic]
 FormatReals = Callable[[NDArray[np.generic]], list[str]]
 Scalar = str | int | float | bool | np.generic
 
-_CHUNK_ROWS = 50_000
+# Formatting a chunk keeps other threads of the program from going on.
+_CHUNK_ROWS = 1000
 _NUMBER_WIDTH = 12
 _STRING_WIDTH = 10
 _LIST_GAP = 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -110,6 +111,8 @@ def run_refinement(
     is_final = False
     switch_interval = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # what is there now stays: looking through it for garbage stops all threads for 50 ms
+    gc.freeze()
     try:
         run.write_start(state)
         while state.iteration < options.max_iterations and not is_final:
@@ -120,6 +123,7 @@ def run_refinement(
                 break
         maps = run.last_maps()
     finally:
+        gc.unfreeze()
         sys.setswitchinterval(switch_interval)
         run.close()
     seconds = time.monotonic() - started
