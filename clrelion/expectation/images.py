@@ -351,5 +351,5 @@ class ImagePreparation:
 
 
 def memory_of_part(n_list: int, real_bytes: int) -> int:
-    """Bytes on the device for one image of a part: its own copies, factors and sums by pixel."""
-    return (6 + 3 + 4) * n_list * real_bytes
+    """Bytes on the device for one image of a part: its copies, factors, blocks, sums by pixel."""
+    return (6 + 3 + 5 + 4) * n_list * real_bytes

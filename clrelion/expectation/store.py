@@ -6,15 +6,16 @@ cross sums by image and shell on the host.  Specification E 5.6, 1.11; M 1.1, 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.device.prefix_sums import prefix_sums
 from clrelion.expectation.fine import FineLists
 from clrelion.expectation.images import BatchImages
+from clrelion.expectation.kept_rows import KeptRows, keep_rows
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.sampling_tables import OrientationTables
@@ -40,10 +41,18 @@ class GroupWeights:
         real device array (n_list,); 1/(sigma2_fudge sigma2), origin included.
     scale_mask
         uchar device array (n_classes, n_shells); shells that count for the intensity scale.
+    counted
+        real device array (n_classes, n_padded); 1 for the pixels of these shells, else 0.
+    n_classes
+        Classes.
+    premultiplied
+        The images are multiplied with their CTF.
     """
 
     inverse_sigma2: Array
     scale_mask: Array
+    counted: Array
+    n_classes: int
     premultiplied: bool
 
     @classmethod
@@ -64,6 +73,8 @@ class GroupWeights:
         return cls(
             session.to_device(inverse_sigma2, session.real),
             session.to_device(mask),
+            session.to_device(pixels.padded(mask[:, pixels.shell].T).T, session.real),
+            settings.n_classes,
             bool(geometry.optics.ctf_premultiplied),
         )
 
@@ -96,106 +107,31 @@ class StoredSums:
 
 
 @dataclass(frozen=True)
-class _KeptRows:
-    """Rows with weight, and their significant translations as one list, on the device.
-
-    Attributes
-    ----------
-    row_start
-        int32, (n_images + 1,); kept rows of each image.
-    rows
-        Classes, frames, psi angles, slices (int32) and weights (real) of the kept rows.
-    entries
-        Where the translations of each kept row begin (int32), translations and weights.
-    row_sum
-        real; weight of every row, kept or not.
-    """
-
-    row_start: Array
-    rows: tuple[Array, ...]
-    entries: tuple[Array, Array, Array]
-    row_sum: Array
-
-
-def _keep_rows(
-    session: DeviceSession,
-    omega: Array,
-    lists: FineLists,
-    block_start: NDArray[np.int64],
-    n_children: int,
-) -> _KeptRows:
-    blocks, rows, n_images = lists.blocks, lists.rows, len(block_start) - 1
-    real, n = session.real, rows.n
-    row_sum, counts = session.empty(n, real), session.empty(n, np.int32)
-    is_kept = session.empty(n, np.int32)
-    session.kernel("expectation/row_weights")(
-        (n,),
-        None,
-        omega,
-        blocks.out,
-        blocks.n_trans,
-        n_children,
-        lists.per_block,
-        n,
-        row_sum,
-        counts,
-        is_kept,
-    )
-    kept_before = prefix_sums(session, is_kept, n)
-    entry_before = prefix_sums(session, counts, n)
-    n_kept, n_entries = session.read_int(kept_before, n), session.read_int(entry_before, n)
-    row_start = session.empty(n_images + 1, np.int32)
-    kept = tuple(session.empty(max(1, n_kept), np.int32) for _ in range(4))
-    kept_omega = session.empty(max(1, n_kept), real)
-    entry_start = session.empty(n_kept + 1, np.int32)
-    entry_trans = session.empty(max(1, n_entries), np.int32)
-    entry_omega = session.empty(max(1, n_entries), real)
-    session.kernel("expectation/compact_rows")(
-        (max(n, n_images) + 1,),
-        None,
-        omega,
-        blocks.out,
-        blocks.trans,
-        blocks.n_trans,
-        blocks.trans_list,
-        session.to_device(block_start, np.int32),
-        rows.classes,
-        rows.frames,
-        rows.psis,
-        blocks.row_projection,
-        row_sum,
-        kept_before,
-        entry_before,
-        n_children,
-        lists.per_block,
-        n,
-        n_images,
-        row_start,
-        *kept,
-        kept_omega,
-        entry_start,
-        entry_trans,
-        entry_omega,
-    )
-    return _KeptRows(
-        row_start, (*kept, kept_omega), (entry_start, entry_trans, entry_omega), row_sum
-    )
-
-
-@dataclass(frozen=True)
 class StoreJob:
     """The sums of a part of a batch with all their buffers in place.
 
     Nothing is allocated on the device any more once the volumes begin to change: memory that runs
     out must not leave half a part in them.
+
+    Attributes
+    ----------
+    sum_pixels
+        Makes the sums by pixel.
+    add_to_tile
+        Adds the part to a tile of the volumes: its planes, the number of the first one and how many
+        there are.
+    pixel_sums
+        real device array; of each image and pixel, in blocks or pixel by pixel.
+    in_blocks
+        Pixels are in blocks of sixteen.
     """
 
     session: DeviceSession
     volumes: BackprojectionVolumes
-    arguments: tuple[object, ...]
-    geometry: tuple[int, int, int]
-    first_image: Array
+    sum_pixels: Callable[[], None]
+    add_to_tile: Callable[[Array, int, int], None]
     pixel_sums: Array
+    in_blocks: bool
     shell_start: Array
     shell_order: Array
     shell_sums: Array
@@ -205,37 +141,24 @@ class StoreJob:
 
     def run(self) -> StoredSums:
         """Add the part to the volumes; return its sums by image and shell."""
-        session, volumes = self.session, self.volumes
-        n, n_list = self.pixel_sums.shape[:2]
-        name = "weighted_sums_workers" if volumes.n_workers else "weighted_sums"
-        kernel = session.kernel(
-            f"expectation/{name}", tiled=volumes.is_tiled, fixed_point=volumes.is_fixed_point
-        )
-        size, local = ((volumes.n_workers,), (1,)) if volumes.n_workers else ((n_list, n), None)
-        shares = self.first_image if volumes.n_workers else n
-        # the sums by pixel are the same with every tile
-        for planes, *span in volumes.tiles():
-            kernel(
-                size,
-                local,
-                *(*self.arguments, *span, *self.geometry, shares, planes, self.pixel_sums),
-                *volumes.scales(),
-            )
+        self.sum_pixels()
+        for tile in self.volumes.tiles():
+            self.add_to_tile(*tile)
         lists = self.lists
         self.orientation_sums.add(lists.direction, self.row_sum, lists.per_block, lists.blocks.n)
-        n_shells = self.shell_sums.shape[1]
-        session.kernel("expectation/shell_sums")(
+        n, n_shells = self.shell_sums.shape[:2]
+        self.session.kernel("expectation/shell_sums", blocks=self.in_blocks)(
             (n_shells, n),
             None,
             self.pixel_sums,
             self.shell_start,
             self.shell_order,
-            n_list,
+            self.pixel_sums.shape[1],
             n_shells,
             n,
             self.shell_sums,
         )
-        shell = np.asarray(session.to_host(self.shell_sums), dtype=np.float64)
+        shell = np.asarray(self.session.to_host(self.shell_sums), dtype=np.float64)
         return StoredSums(
             power=shell[..., 0],
             cross=shell[..., 1],
@@ -279,85 +202,187 @@ def prepare_store(
     DeviceMemoryError
         The part does not fit.
     """
-    n = batch.n
-    kept = _keep_rows(session, omega, lists, block_start, settings.n_child_translations)
-    compared, data, weight = _pixel_factors(session, batch, weights)
-    volumes.reserve(batch.unmasked_ft, data, weight)
-    arguments = (
-        *(batch.image_ft, batch.unmasked_ft, compared, data, weight, slices),
-        kept.row_start,
-        *kept.rows,
-        *kept.entries,
-        *_pixel_arguments(session, pixels, weights, ramps, volumes.n_workers > 0),
-        *(tables.fine_frames, tables.fine_psis, pixels.n, pixels.n_padded),
+    rows = keep_rows(
+        session,
+        omega,
+        lists,
+        block_start,
+        settings.n_child_translations,
+        settings.n_classes,
+        tables,
+    )
+    images = _Images.create(session, batch, weights)
+    volumes.reserve(images.unmasked_ft, images.data, images.weight)
+    prepare = _with_workers if volumes.n_workers else _with_atomics
+    sum_pixels, add_to_tile, pixel_sums = prepare(
+        session, images, rows, slices, tables, pixels, weights, ramps, volumes
     )
     order = np.argsort(pixels.shell, kind="stable")
     counts = np.bincount(pixels.shell, minlength=pixels.n_shells)
     return StoreJob(
         session=session,
         volumes=volumes,
-        arguments=arguments,
-        geometry=(volumes.edge, volumes.shape[2], volumes.edge // 2),
-        first_image=_shares(session, kept.row_start, volumes.n_workers),
-        pixel_sums=session.empty((n, pixels.n, 4), session.real),
+        sum_pixels=sum_pixels,
+        add_to_tile=add_to_tile,
+        pixel_sums=pixel_sums,
+        in_blocks=volumes.n_workers > 0,
         shell_start=session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32),
         shell_order=session.to_device(order, np.int32),
-        shell_sums=session.empty((n, pixels.n_shells, 4), session.real),
-        row_sum=kept.row_sum,
+        shell_sums=session.empty((batch.n, pixels.n_shells, 4), session.real),
+        row_sum=rows.row_sum,
         lists=lists,
         orientation_sums=orientation_sums,
     )
 
 
-def _pixel_arguments(
+@dataclass(frozen=True)
+class _Images:
+    """Images of a part and their factors in the sums (M 1.1), device arrays (n, n_list).
+
+    ``compared`` is q C in Y = q C P; ``data`` and ``weight`` are those of the back-projection.
+    """
+
+    image_ft: Array
+    unmasked_ft: Array
+    compared: Array
+    data: Array
+    weight: Array
+
+    @classmethod
+    def create(cls, session: DeviceSession, batch: BatchImages, weights: GroupWeights) -> _Images:
+        """Make the factors."""
+        n, n_list = batch.n, batch.image_ft.shape[1]
+        data, weight, compared = (session.empty((n, n_list), session.real) for _ in range(3))
+        session.kernel("expectation/backprojection_weights", premultiplied=weights.premultiplied)(
+            (n_list, n),
+            None,
+            batch.ctf,
+            batch.scoring_ctf,
+            batch.scale_d,
+            weights.inverse_sigma2,
+            n,
+            n_list,
+            data,
+            weight,
+            compared,
+        )
+        return cls(batch.image_ft, batch.unmasked_ft, compared, data, weight)
+
+
+_Steps = tuple[Callable[[], None], "Callable[[Array, int, int], None]", "Array"]
+"""How to sum pixels, how to add to a tile of the volumes, and where the sums by pixel are."""
+
+
+def _with_workers(
     session: DeviceSession,
+    images: _Images,
+    rows: KeptRows,
+    slices: Array,
+    tables: OrientationTables,
     pixels: PixelList,
     weights: GroupWeights,
     ramps: TranslationRamps,
-    for_workers: bool,
-) -> tuple[object, ...]:
-    """Arguments that describe the pixels and the phases of the translations."""
-    real, mask = session.real, (weights.scale_mask, pixels.n_shells)
-    if for_workers:
-        plane = np.ascontiguousarray(pixels.padded(pixels.backprojected_xy).T)
-        shell = session.to_device(pixels.padded(pixels.shell), np.int32)
-        return shell, session.to_device(plane, real), *mask, ramps.phases(session, pixels)
-    return (
-        session.to_device(pixels.kxy()),
-        session.to_device(pixels.shell),
-        session.to_device(pixels.backprojected_xy, real),
-        *mask,
-        *(ramps.x, ramps.y, ramps.half + 1, ramps.half),
-    )
-
-
-def _pixel_factors(
-    session: DeviceSession, batch: BatchImages, weights: GroupWeights
-) -> tuple[Array, Array, Array]:
-    """Factors in Y = q C P, in the back-projected data and in its weight (M 1.1)."""
-    n, n_list = batch.n, batch.image_ft.shape[1]
-    data, weight, compared = (session.empty((n, n_list), session.real) for _ in range(3))
-    session.kernel("expectation/backprojection_weights", premultiplied=weights.premultiplied)(
-        (n_list, n),
+    volumes: BackprojectionVolumes,
+) -> _Steps:
+    """On CPUs: each worker has pixels and volumes of its own."""
+    real, n, n_blocks = session.real, images.data.shape[0], pixels.n_padded // 16
+    packed = session.empty((n, n_blocks, 5, 16), real)
+    pixel_sums = session.empty((n, n_blocks, 4, 16), real)
+    session.kernel("expectation/pack_images")(
+        (n_blocks, n),
         None,
-        batch.ctf,
-        batch.scoring_ctf,
-        batch.scale_d,
-        weights.inverse_sigma2,
+        images.image_ft,
+        images.unmasked_ft,
+        images.compared,
+        images.data,
+        images.weight,
+        pixels.n,
+        n_blocks,
         n,
-        n_list,
-        data,
-        weight,
-        compared,
+        packed,
     )
-    return compared, data, weight
+    plane = np.ascontiguousarray(pixels.padded(pixels.backprojected_xy).T)
+    kernel = session.kernel("expectation/weighted_sums_workers", tiled=volumes.is_tiled)
+    before = (
+        *(packed, images.compared, slices, rows.group_start, rows.n_groups),
+        *(rows.image, rows.classes, rows.frames, rows.psis, rows.projection, rows.omega),
+        *(*rows.entries, session.to_device(plane, real), weights.counted, weights.n_classes),
+        *(ramps.phases(session, pixels), tables.fine_frames, tables.fine_psis),
+        *(pixels.n, pixels.n_padded),
+    )
+    after = volumes.edge, volumes.shape[2], volumes.edge // 2, n
+
+    def add_to_tile(planes: Array, first: int, count: int) -> None:
+        # the sums by pixel are the same with every tile
+        kernel((volumes.n_workers,), (1,), *before, first, count, *after, planes, pixel_sums)
+
+    return _nothing, add_to_tile, pixel_sums
 
 
-def _shares(session: DeviceSession, row_start: Array, n_workers: int) -> Array:
-    """First image of each worker of a CPU, so that all have about as many rows."""
-    if not n_workers:
-        return session.zeros(1, np.int32)
-    start = session.to_host(row_start)
-    goal = start[-1] * np.arange(1, n_workers) / n_workers
-    inner = np.searchsorted(start, goal, side="left")
-    return session.to_device(np.concatenate([[0], inner, [len(start) - 1]]), np.int32)
+def _with_atomics(
+    session: DeviceSession,
+    images: _Images,
+    rows: KeptRows,
+    slices: Array,
+    tables: OrientationTables,
+    pixels: PixelList,
+    weights: GroupWeights,
+    ramps: TranslationRamps,
+    volumes: BackprojectionVolumes,
+) -> _Steps:
+    """Elsewhere: all add to the same volumes.
+
+    Rows of their own are added image after image, all in one kernel.  Else the sums by pixel are
+    made image after image and the scatter orientation after orientation; sums of whole numbers
+    always, so that how the rows are grouped makes no difference to a bit.
+    """
+    real, (n, n_list) = session.real, images.data.shape
+    pixel_sums = session.empty((n, n_list, 4), real)
+    kxy, xy = session.to_device(pixels.kxy()), session.to_device(pixels.backprojected_xy, real)
+    phases = ramps.x, ramps.y, ramps.half + 1, ramps.half
+    of_pixels = (
+        *(images.image_ft, images.compared, slices, rows.row_start, rows.place, rows.classes),
+        *(rows.projection, rows.omega, *rows.entries, kxy, session.to_device(pixels.shell)),
+        *(weights.scale_mask, pixels.n_shells, *phases, n_list, pixels.n_padded, n),
+    )
+    edge, nx, centre = volumes.edge, volumes.shape[2], volumes.edge // 2
+    at_once = not (rows.groups or volumes.is_tiled or volumes.is_fixed_point)
+    sums = session.kernel(
+        "expectation/weighted_sums", scatters=at_once, tiled=False, fixed_point=False
+    )
+    if at_once:
+        of_scatter = (
+            *(images.unmasked_ft, images.data, images.weight, rows.frames, rows.psis, xy),
+            *(tables.fine_frames, tables.fine_psis, edge, nx, centre),
+        )
+
+        def add_all(planes: Array, first: int, count: int) -> None:
+            sums((n_list, n), None, *of_pixels, *of_scatter, planes, pixel_sums)
+
+        return _nothing, add_all, pixel_sums
+    kernel = session.kernel(
+        "expectation/backproject_orientations",
+        tiled=volumes.is_tiled,
+        fixed_point=volumes.is_fixed_point,
+    )
+    of_rows = (
+        *(images.unmasked_ft, images.data, images.weight, rows.group_start, rows.n_groups),
+        *(rows.image, rows.classes, rows.frames, rows.psis, rows.omega, *rows.entries),
+        *(kxy, xy, *phases, tables.fine_frames, tables.fine_psis, n_list),
+    )
+
+    def sum_pixels() -> None:
+        sums((n_list, n), None, *of_pixels, pixel_sums)
+
+    def add_to_tile(planes: Array, first: int, count: int) -> None:
+        if rows.n_groups:
+            kernel(
+                (n_list, rows.n_groups), None, *of_rows, first, count, edge, nx, centre, planes,
+                *volumes.scales(),
+            )  # fmt: skip
+
+    return sum_pixels, add_to_tile, pixel_sums
+
+
+def _nothing() -> None:
+    """All is done tile by tile."""

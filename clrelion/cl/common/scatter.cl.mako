@@ -1,68 +1,140 @@
 <%doc>
-Trilinear scatter of one slice point into a centred half-array of (re, im, weight)
+Trilinear scatter of slice points into a centred half-array of (re, im, weight)
 (Specification E 1.11, M 1.2): the adjoint of common/interpolate.
 
+    voxel_around(first_plane, n_planes, edge, nx, centre, point)    where a point's eight neighbours
+                                                                    are, and its share in each
+    add_to_voxel(&sums, &voxel, value, weight)      add a value at the point, in registers
+    scatter_voxel(planes, &voxel, &sums, edge, nx)  add what has come together to the neighbours
     scatter_half_transform(planes, first_plane, n_planes, edge, nx, centre, point, value, weight)
+                                                    all of it, for one value
 
 By atomic additions: work-items share the volume (common/slice_vector has the form for work-items
 with a volume of their own). The volume begins at plane first_plane of n_planes stored ones.
 Template parameters: those of common/atomics, or of common/fixed_point, and
     tiled         True: only planes that are stored are added to
     fixed_point   False: (re, im, weight, 0) as reals, which add up in any order
-                  True: (re, im, weight) as whole numbers; each share is rounded to the next one, so
-                  the caller scales value and weight
-Reference: tests/reference/weighted_sums.py. Local memory: none.
+                  True: (re, im, weight) as whole numbers; each share of each value is rounded to the
+                  next one before anything is added, so the caller scales value and weight
+Reference: tests/reference/weighted_sums.py, tests/reference/backproject_orientations.py. Local
+memory: none.
 </%doc>
 <%include file="/common/types.cl.mako"/>
 % if fixed_point:
 <%include file="/common/fixed_point.cl.mako"/>
 typedef long volume_number;
 #define VOLUME_NUMBERS 3
-
-static inline void scatter_share(__global volume_number* target, const real4 share)
-{
-    fixed_add(target, convert_long(rint(share.x)));
-    fixed_add(target + 1, convert_long(rint(share.y)));
-    fixed_add(target + 2, convert_long(rint(share.z)));
-}
 % else:
 <%include file="/common/atomics.cl.mako"/>
 typedef real volume_number;
 #define VOLUME_NUMBERS 4
-#define scatter_share atomic_add_real4
 % endif
 
-static inline void scatter_half_transform(
-    __global volume_number* restrict planes, const int first_plane, const int n_planes,
-    const int edge, const int nx, const int centre, real3 point, const real2 value,
-    const real weight)
+/* The voxel whose corners are a point's neighbours: the first of them, the point's place in it,
+ * -1 where the point was mirrored to x >= 0, and whether the lower and upper plane are stored. */
+typedef struct {
+    long first;
+    real3 f;
+    real mirrored;
+    int lower, upper;
+} half_transform_voxel;
+
+static inline half_transform_voxel voxel_around(
+    const int first_plane, const int n_planes, const int edge, const int nx, const int centre,
+    real3 point)
 {
-    const real mirrored = point.x < (real)0 ? (real)-1 : (real)1;
-    point *= mirrored;
-    const real4 v = (real4)(value.x, value.y * mirrored, weight, (real)0);
+    half_transform_voxel voxel;
+    voxel.mirrored = point.x < (real)0 ? (real)-1 : (real)1;
+    point *= voxel.mirrored;
     const real3 corner = floor(point);
-    const real3 f = point - corner;
+    voxel.f = point - corner;
     const int ix = (int)corner.x, iy = (int)corner.y + centre;
     const int iz = (int)corner.z + centre + first_plane;
-    __global volume_number* p = planes + VOLUME_NUMBERS * (((long)iz * edge + iy) * nx + ix);
+    voxel.first = ((long)iz * edge + iy) * nx + ix;
+    voxel.lower = iz >= 0 && iz < n_planes;
+    voxel.upper = iz + 1 >= 0 && iz + 1 < n_planes;
+    return voxel;
+}
+
+/* What has come together for a voxel: ${"the shares of its corners as whole numbers" if fixed_point else "value and weight at the point"}. */
+typedef struct {
+% if fixed_point:
+    long share[8][3];
+% else:
+    real4 at_point;
+% endif
+} voxel_sums;
+
+static inline voxel_sums no_voxel_sums(void)
+{
+    voxel_sums sums;
+% if fixed_point:
+    for (int c = 0; c < 8; c++)
+        for (int k = 0; k < 3; k++) sums.share[c][k] = 0;
+% else:
+    sums.at_point = (real4)((real)0);
+% endif
+    return sums;
+}
+
+static inline void add_to_voxel(
+    voxel_sums* sums, const half_transform_voxel* voxel, const real2 value, const real weight)
+{
+    const real4 v = (real4)(value.x, value.y * voxel->mirrored, weight, (real)0);
+% if fixed_point:
+    const real3 f = voxel->f;
+% for corner in range(8):
+    {
+        const real4 share = v * (${"f.z" if corner & 4 else "((real)1 - f.z)"} * ${"f.y" if corner & 2 else "((real)1 - f.y)"} * ${"f.x" if corner & 1 else "((real)1 - f.x)"});
+        sums->share[${corner}][0] += convert_long(rint(share.x));
+        sums->share[${corner}][1] += convert_long(rint(share.y));
+        sums->share[${corner}][2] += convert_long(rint(share.z));
+    }
+% endfor
+% else:
+    sums->at_point += v;
+% endif
+}
+
+static inline void scatter_voxel(
+    __global volume_number* restrict planes, const half_transform_voxel* voxel,
+    const voxel_sums* sums, const int edge, const int nx)
+{
     const long next = VOLUME_NUMBERS, row = next * nx, plane = row * edge;
+    __global volume_number* p = planes + next * voxel->first;
+% if not fixed_point:
+    const real4 v = sums->at_point;
+    const real3 f = voxel->f;
     const real4 v0 = v * ((real)1 - f.z), v1 = v * f.z;
     const real4 v00 = v0 * ((real)1 - f.y), v01 = v0 * f.y;
     const real4 v10 = v1 * ((real)1 - f.y), v11 = v1 * f.y;
+% endif
+% for stored, corners in (("lower", range(4)), ("upper", range(4, 8))):
 % if tiled:
-    if (iz >= 0 && iz < n_planes)
+    if (voxel->${stored})
 % endif
     {
-        scatter_share(p, v00 * ((real)1 - f.x));
-        scatter_share(p + next, v00 * f.x);
-        scatter_share(p + row, v01 * ((real)1 - f.x));
-        scatter_share(p + row + next, v01 * f.x);
-    }
-% if tiled:
-    if (iz + 1 < 0 || iz + 1 >= n_planes) return;
+% for corner in corners:
+<% at = "p" + " + plane" * (corner >> 2) + " + row" * (corner >> 1 & 1) + " + next" * (corner & 1) %>\
+% if fixed_point:
+        fixed_add(${at}, sums->share[${corner}][0]);
+        fixed_add(${at} + 1, sums->share[${corner}][1]);
+        fixed_add(${at} + 2, sums->share[${corner}][2]);
+% else:
+        atomic_add_real4(${at}, v${corner >> 2}${corner >> 1 & 1} * ${"f.x" if corner & 1 else "((real)1 - f.x)"});
 % endif
-    scatter_share(p + plane, v10 * ((real)1 - f.x));
-    scatter_share(p + plane + next, v10 * f.x);
-    scatter_share(p + plane + row, v11 * ((real)1 - f.x));
-    scatter_share(p + plane + row + next, v11 * f.x);
+% endfor
+    }
+% endfor
+}
+
+static inline void scatter_half_transform(
+    __global volume_number* restrict planes, const int first_plane, const int n_planes,
+    const int edge, const int nx, const int centre, const real3 point, const real2 value,
+    const real weight)
+{
+    const half_transform_voxel voxel = voxel_around(first_plane, n_planes, edge, nx, centre, point);
+    voxel_sums sums = no_voxel_sums();
+    add_to_voxel(&sums, &voxel, value, weight);
+    scatter_voxel(planes, &voxel, &sums, edge, nx);
 }

@@ -1,72 +1,74 @@
-/* weighted_sums: the weighted sums over orientations and translations of a batch, one work-item an (image, pixel); atomic scatter (GPUs).
+/* weighted_sums: the sums by pixel of a batch over orientations and translations, one work-item an (image, pixel), and with scatters the back-projection, each row on its own (GPUs).
  *
- * Kept rows of image i: [row_start[i], row_start[i + 1]); row m has class row_class[m], frame
- * row_frame[m], psi row_psi[m], slice P_m = projections[row_projection[m]], total weight
- * row_omega[m] and entries [entry_start[m], entry_start[m + 1]). With s_mj = sum_t omega S_tj:
- *   back-projection   value  = bp_data[i][j] U_ij s_mj,  weight = bp_weight[i][j] row_omega[m]
- *     scattered at bp_xy[j] into volume row_class[m] (only where bp_weight > 0)
+ * Kept rows of image i: m = place[e], or e where place is null, row_start[i] <= e < row_start[i + 1];
+ * row m has class row_class[m], slice P_m = projections[row_projection[m]], total weight row_omega[m]
+ * and entries [entry_start[m], entry_start[m + 1]). With s_mj = sum_t omega S_tj:
  *   pixel_power[i][j] = (q C)^2 sum_m omega_m |P_mj|^2
  *   pixel_cross[i][j] = q C Re ( X_ij sum_m conj(P_mj) s_mj )
  *   and the same two over rows whose class has scale_mask[class][shell[j]] set, as .zw
  * written as pixel_sums[i][j] = (power, cross, masked power, masked cross).
+% if scatters:
+ *   back-projection   value  = bp_data[i][j] U_ij s_mj,  weight = bp_weight[i][j] row_omega[m]
+ *     scattered at bp_xy[j], seen from frame row_frame[m] and psi row_psi[m], into volume row_class[m]
+ *     (only where bp_weight > 0)
+% endif
  * Specification E 5.6, 1.11; M 1.1, 1.2.
  *
- * image_ft, unmasked_ft real2 [images][n_list]; reference_ctf real [images][n_list] (q C, or q
- * while references are not CTF-corrected); bp_data, bp_weight real [images][n_list], read
+ * image_ft real2 [images][n_list]; reference_ctf real [images][n_list] (q C, or q while references
+ * are not CTF-corrected), read
  * projections real [.][2][n_padded] (0 beyond the projected pixels), read
- * row_class, row_frame, row_psi, row_projection int [rows], row_omega real [rows], read
- * entry_start int [rows + 1], entry_trans int, entry_omega real, read
- * kxy int2, shell int, bp_xy real2 [n_list], scale_mask uchar [classes][n_shells], read
+ * row_start int [images + 1], place int [rows] or null, row_class, row_projection int [rows],
+ * row_omega real [rows], entry_start int [rows + 1], entry_trans int, entry_omega real, read
+ * kxy int2, shell int [n_list], scale_mask uchar [classes][n_shells], read
  * ramp_x real2 [fine trans][n_kx], ramp_y real2 [fine trans][2 h + 1], read
- * frames real [.][6], psis real2 [.], read
- * volumes real [n_planes][edge][nx][4]${" as long [n_planes][edge][nx][3]" if fixed_point else ""}: planes first_plane .. of the volumes of all classes,
- *     [classes][edge][edge][nx][4], one after the other, read and written
- * Template parameters: tiled, True: what falls on other planes is left out; fixed_point, True: sums
- * of (re, im, weight) as whole numbers, value times data_scale and weight times weight_scale, powers
- * of two, each share rounded.
+ * With scatters: unmasked_ft real2 [images][n_list]; bp_data, bp_weight real [images][n_list]; row_frame,
+ * row_psi int [rows]; bp_xy real2 [n_list]; frames real [.][6], psis real2 [.], read;
+ * volumes real [classes][edge][edge][nx][4], read and written
  * pixel_sums real4 [images][n_list], write
- * Local memory: none. Order of sums: rows ascending; scatter in any order (atomics), which changes
- * nothing with fixed_point.
+ * Template parameter scatters: True: back-projects too. False: kernel backproject_orientations does.
+ * Local memory: none. Order of sums: rows of an image in the order of its list; scatter in any order
+ * (atomics).
  * Reference: tests/reference/weighted_sums.py
  */
 <%include file="/common/types.cl.mako"/>
 <%include file="/common/interpolate.cl.mako"/>
 <%include file="/common/slice_sums.cl.mako"/>
+% if scatters:
 <%include file="/common/scatter.cl.mako"/>
+% endif
 
 __kernel void weighted_sums(
-    __global const real2* restrict image_ft, __global const real2* restrict unmasked_ft,
-    __global const real* restrict reference_ctf, __global const real* restrict bp_data,
-    __global const real* restrict bp_weight, __global const real* restrict projections,
-    __global const int* restrict row_start, __global const int* restrict row_class,
-    __global const int* restrict row_frame, __global const int* restrict row_psi,
+    __global const real2* restrict image_ft, __global const real* restrict reference_ctf,
+    __global const real* restrict projections, __global const int* restrict row_start,
+    __global const int* restrict place, __global const int* restrict row_class,
     __global const int* restrict row_projection, __global const real* restrict row_omega,
     __global const int* restrict entry_start, __global const int* restrict entry_trans,
     __global const real* restrict entry_omega, __global const int2* restrict kxy,
-    __global const int* restrict shell, __global const real2* restrict bp_xy,
-    __global const uchar* restrict scale_mask, const int n_shells,
-    __global const real2* restrict ramp_x, __global const real2* restrict ramp_y,
-    const int n_kx, const int h, __global const real* restrict frames,
-    __global const real2* restrict psis, const int n_list, const int n_padded,
-    const int first_plane, const int n_planes, const int edge, const int nx, const int centre,
-    const int n_images, __global ${"long" if fixed_point else "real"}* restrict volumes,
-    __global real4* restrict pixel_sums${", const real data_scale, const real weight_scale" if fixed_point else ""})
+    __global const int* restrict shell, __global const uchar* restrict scale_mask,
+    const int n_shells, __global const real2* restrict ramp_x, __global const real2* restrict ramp_y,
+    const int n_kx, const int h, const int n_list, const int n_padded, const int n_images,
+% if scatters:
+    __global const real2* restrict unmasked_ft, __global const real* restrict bp_data,
+    __global const real* restrict bp_weight, __global const int* restrict row_frame,
+    __global const int* restrict row_psi, __global const real2* restrict bp_xy,
+    __global const real* restrict frames, __global const real2* restrict psis, const int edge,
+    const int nx, const int centre, __global real* restrict volumes,
+% endif
+    __global real4* restrict pixel_sums)
 {
     const int j = get_global_id(0);
     const int i = get_global_id(1);
     if (j >= n_list || i >= n_images) return;
     const long p = (long)i * n_list + j;
     const int2 k = kxy[j];
-% if fixed_point:
-    const real2 unmasked = data_scale * bp_data[p] * unmasked_ft[p];
-    const real bp_w = weight_scale * bp_weight[p];
-% else:
+% if scatters:
     const real2 unmasked = bp_data[p] * unmasked_ft[p];
     const real bp_w = bp_weight[p];
 % endif
     real power = (real)0, masked_power = (real)0;
     real2 cross = (real2)((real)0, (real)0), masked_cross = cross;
-    for (int m = row_start[i]; m < row_start[i + 1]; m++) {
+    for (int e = row_start[i]; e < row_start[i + 1]; e++) {
+        const int m = place ? place[e] : e;
         const real2 s = phase_sum(entry_trans, entry_omega, entry_start[m], entry_start[m + 1],
                                   ramp_x, ramp_y, n_kx, 2 * h + 1, k.x, k.y + h);
         __global const real* slice = projections + 2L * row_projection[m] * n_padded + j;
@@ -80,11 +82,13 @@ __kernel void weighted_sums(
             masked_power += row_power;
             masked_cross += row_cross;
         }
+% if scatters:
         if (bp_w > (real)0)
             scatter_half_transform(
-                volumes, row_class[m] * edge - first_plane, n_planes, edge, nx, centre,
+                volumes, row_class[m] * edge, 0, edge, nx, centre,
                 slice_point(frames + 6L * row_frame[m], psis[row_psi[m]], bp_xy[j]),
                 complex_multiply(unmasked, s), bp_w * omega);
+% endif
     }
     const real qc = reference_ctf[p];
     const real2 x = image_ft[p];

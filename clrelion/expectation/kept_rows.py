@@ -1,0 +1,259 @@
+"""The orientations of a part of a batch that have weight, and which images share them.
+
+In: posterior weights of the fine samples.  Out: rows, one an image and orientation, with their
+significant translations as contiguous lists on the device.  Specification E 5.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clrelion.device.prefix_sums import prefix_sums
+from clrelion.expectation.fine import FineLists
+from clrelion.expectation.sampling_tables import OrientationTables
+
+if TYPE_CHECKING:
+    from pyopencl.array import Array
+
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["KeptRows", "RowGroups", "keep_rows"]
+
+_MARK_BYTES = 8
+"""Of the bits that mark which images have which orientations, a kept row: more are not spent, and
+with fewer rows in proportion to the orientations there is little to share."""
+
+_SHARED_ROWS = 2.0
+"""Rows of an orientation, on average, from which on they are put beside each other: about where
+adding them up before the scatter begins to pay (docs/performance.md)."""
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """Rows of one orientation, next to each other in the lists.
+
+    Attributes
+    ----------
+    n
+        Groups.
+    start
+        int32 device array, (n + 1,); first row of each group.
+    place
+        int32 device array, (n_rows,); where the rows are, image after image.
+    """
+
+    n: int
+    start: Array
+    place: Array
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows with weight, and their significant translations as one list, on the device.
+
+    Attributes
+    ----------
+    n
+        Rows.
+    groups
+        How they are grouped by orientation; None: image after image, each row on its own.
+    row_start
+        int32, (n_images + 1,); number of rows of the images before each.
+    image, classes, frames, psis, projection
+        int32; image, orientation and slice of each row.
+    omega
+        real; their weights.
+    entries
+        Where the translations of each row begin (int32), translations and weights.
+    row_sum
+        real; weight of every row of the part, kept or not.
+    """
+
+    n: int
+    groups: RowGroups | None
+    row_start: Array
+    image: Array
+    classes: Array
+    frames: Array
+    psis: Array
+    projection: Array
+    omega: Array
+    entries: tuple[Array, Array, Array]
+    row_sum: Array
+
+    @property
+    def n_groups(self) -> int:
+        """Slices that are scattered."""
+        return self.n if self.groups is None else self.groups.n
+
+    @property
+    def group_start(self) -> Array | None:
+        """First row of each group, or None: each row is a group of its own."""
+        return None if self.groups is None else self.groups.start
+
+    @property
+    def place(self) -> Array | None:
+        """Where the rows are, image after image, or None: in this order."""
+        return None if self.groups is None else self.groups.place
+
+
+def keep_rows(
+    session: DeviceSession,
+    omega: Array,
+    lists: FineLists,
+    block_start: NDArray[np.int64],
+    n_children: int,
+    n_classes: int,
+    tables: OrientationTables,
+) -> KeptRows:
+    """List the rows with weight; those of one orientation together if there are enough of them.
+
+    Parameters
+    ----------
+    omega
+        real device array; posterior weights of the samples of the part.
+    lists, block_start
+        Blocks of the part and those of each image, (n + 1,).
+    n_children
+        Fine translations of a coarse one.
+
+    Raises
+    ------
+    DeviceMemoryError
+        The lists do not fit.
+    """
+    blocks, rows, n_images = lists.blocks, lists.rows, len(block_start) - 1
+    real, n = session.real, rows.n
+    row_sum, counts = session.empty(n, real), session.empty(n, np.int32)
+    is_kept = session.empty(n, np.int32)
+    session.kernel("expectation/row_weights")(
+        (n,),
+        None,
+        omega,
+        blocks.out,
+        blocks.n_trans,
+        n_children,
+        lists.per_block,
+        n,
+        row_sum,
+        counts,
+        is_kept,
+    )
+    kept_before = prefix_sums(session, is_kept, n)
+    n_kept = session.read_int(kept_before, n)
+    groups = _groups(session, lists, is_kept, kept_before, n_kept, n_images, n_classes, tables)
+    place = None if groups is None else groups.place
+    kept_counts = session.empty(max(1, n_kept), np.int32)
+    session.kernel("expectation/kept_counts")(
+        (n,), None, counts, kept_before, place, n, kept_counts
+    )
+    entry_start = prefix_sums(session, kept_counts, n_kept)
+    n_entries = session.read_int(entry_start, n_kept)
+    row_start = session.empty(n_images + 1, np.int32)
+    image, classes, frames, psis, projection = (
+        session.empty(max(1, n_kept), np.int32) for _ in range(5)
+    )
+    kept_omega = session.empty(max(1, n_kept), real)
+    entry_trans = session.empty(max(1, n_entries), np.int32)
+    entry_omega = session.empty(max(1, n_entries), real)
+    session.kernel("expectation/compact_rows")(
+        (max(n, n_images + 1),),
+        None,
+        omega,
+        blocks.out,
+        blocks.image,
+        blocks.trans,
+        blocks.n_trans,
+        blocks.trans_list,
+        session.to_device(block_start, np.int32),
+        rows.classes,
+        rows.frames,
+        rows.psis,
+        blocks.row_projection,
+        is_kept,
+        row_sum,
+        kept_before,
+        place,
+        entry_start,
+        n_children,
+        lists.per_block,
+        n,
+        n_images,
+        row_start,
+        image,
+        classes,
+        frames,
+        psis,
+        projection,
+        kept_omega,
+        entry_trans,
+        entry_omega,
+    )
+    return KeptRows(
+        n=n_kept,
+        groups=groups,
+        row_start=row_start,
+        image=image,
+        classes=classes,
+        frames=frames,
+        psis=psis,
+        projection=projection,
+        omega=kept_omega,
+        entries=(entry_start, entry_trans, entry_omega),
+        row_sum=row_sum,
+    )
+
+
+def _groups(
+    session: DeviceSession,
+    lists: FineLists,
+    is_kept: Array,
+    kept_before: Array,
+    n_kept: int,
+    n_images: int,
+    n_classes: int,
+    tables: OrientationTables,
+) -> RowGroups | None:
+    """Put the rows of each orientation together, or None where few images share orientations."""
+    n_frames, n_psis = tables.fine_frames.shape[0], tables.fine_psis.shape[0]
+    n_all, n_words = n_classes * n_frames * n_psis, -(-n_images // 32)
+    if n_images == 1 or 4 * n_all * n_words > _MARK_BYTES * n_kept:
+        return None
+    rows = lists.rows
+    of_rows = lists.blocks.image, rows.classes, rows.frames, rows.psis, is_kept
+    marks = session.zeros((n_all, n_words), np.uint32)
+    session.kernel("expectation/mark_images")(
+        (rows.n,), None, *of_rows, lists.per_block, rows.n, n_frames, n_psis, n_words, marks
+    )
+    counts, flags = session.empty(n_all, np.int32), session.empty(n_all, np.int32)
+    session.kernel("expectation/count_images")((n_all,), None, marks, n_all, n_words, counts, flags)
+    group_of = prefix_sums(session, flags, n_all)
+    n_groups = session.read_int(group_of, n_all)
+    if n_kept < _SHARED_ROWS * n_groups:
+        return None
+    first_place = prefix_sums(session, counts, n_all)
+    groups = RowGroups(
+        n_groups, session.empty(n_groups + 1, np.int32), session.empty(n_kept, np.int32)
+    )
+    session.kernel("expectation/group_rows")(
+        (rows.n + 1,),
+        None,
+        *of_rows,
+        kept_before,
+        marks,
+        first_place,
+        group_of,
+        lists.per_block,
+        rows.n,
+        n_frames,
+        n_psis,
+        n_all,
+        n_words,
+        groups.place,
+        groups.start,
+    )
+    return groups
