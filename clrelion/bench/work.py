@@ -16,7 +16,8 @@ Arguments = dict[str, Any]
 _INTERPOLATION_FLOPS = 64.0
 # coordinates, eight weights, three products and additions for each of eight neighbours
 _SCATTER_FLOPS = 80.0
-_ENTRY_FLOPS = 16.0  # a translation of a slice: phase, two images, weights
+_ENTRY_FLOPS = 12.0  # a translation of a slice: phase, weight
+_ROW_FLOPS = 16.0  # a slice of an image: power, cross product, back-projected data
 
 
 def work_of(kernel: str, arguments: Arguments) -> tuple[float, float]:
@@ -68,14 +69,21 @@ def _slices(a: Arguments, n_bytes: float) -> tuple[float, float]:
 
 
 def _sums(a: Arguments, n_bytes: float) -> tuple[float, float]:
-    rows, entries = a["row_class"].size, a["entry_trans"].size
-    item = a["volumes"].dtype.itemsize
-    flops = a["n_list"] * (_SCATTER_FLOPS * rows + _ENTRY_FLOPS * entries)
+    rows, entries, n_list = a["row_omega"].size, a["entry_trans"].size, a["n_list"]
+    item = a["row_omega"].dtype.itemsize
+    flops = n_list * (_ROW_FLOPS * rows + _ENTRY_FLOPS * entries)
+    # a complex slice or image and a weight
+    moved = 3.0 * item * rows * n_list
+    if "volumes" not in a:
+        return flops, moved
+    # images of an orientation are scattered together
+    scattered = n_list * float(a.get("n_groups", rows))
     # eight neighbours of (re, im, weight) read and written
-    return flops, 8.0 * 3 * 2 * item * rows * a["n_list"]
+    return flops + _SCATTER_FLOPS * scattered, moved + 8.0 * 3 * 2 * item * scattered
 
 
 _COUNTERS: dict[str, Callable[[Arguments, float], tuple[float, float]]] = {
+    "backproject_orientations": _sums,
     "diff2_coarse": _coarse,
     "diff2_fine": _fine,
     "project_grid": _slices,

@@ -126,73 +126,34 @@ def keep_rows(
     DeviceMemoryError
         The lists do not fit.
     """
-    blocks, rows, n_images = lists.blocks, lists.rows, len(block_start) - 1
-    real, n = session.real, rows.n
-    row_sum, counts = session.empty(n, real), session.empty(n, np.int32)
-    is_kept = session.empty(n, np.int32)
-    session.kernel("expectation/row_weights")(
-        (n,),
-        None,
-        omega,
-        blocks.out,
-        blocks.n_trans,
-        n_children,
-        lists.per_block,
-        n,
-        row_sum,
-        counts,
-        is_kept,
-    )
-    kept_before = prefix_sums(session, is_kept, n)
-    n_kept = session.read_int(kept_before, n)
-    groups = _groups(session, lists, is_kept, kept_before, n_kept, n_images, n_classes, tables)
+    weights = _RowWeights.of(session, omega, lists, n_children)
+    n_images = len(block_start) - 1
+    groups = _groups(session, lists, weights, n_images, n_classes, tables)
     place = None if groups is None else groups.place
+    n, n_kept, real = lists.rows.n, weights.n_kept, session.real
     kept_counts = session.empty(max(1, n_kept), np.int32)
     session.kernel("expectation/kept_counts")(
-        (n,), None, counts, kept_before, place, n, kept_counts
+        (n,), None, weights.counts, weights.kept_before, place, n, kept_counts
     )
     entry_start = prefix_sums(session, kept_counts, n_kept)
     n_entries = session.read_int(entry_start, n_kept)
     row_start = session.empty(n_images + 1, np.int32)
-    image, classes, frames, psis, projection = (
-        session.empty(max(1, n_kept), np.int32) for _ in range(5)
-    )
+    kept = [session.empty(max(1, n_kept), np.int32) for _ in range(5)]
     kept_omega = session.empty(max(1, n_kept), real)
     entry_trans = session.empty(max(1, n_entries), np.int32)
     entry_omega = session.empty(max(1, n_entries), real)
+    blocks, rows = lists.blocks, lists.rows
     session.kernel("expectation/compact_rows")(
         (max(n, n_images + 1),),
         None,
-        omega,
-        blocks.out,
-        blocks.image,
-        blocks.trans,
-        blocks.n_trans,
-        blocks.trans_list,
+        *(omega, blocks.out, blocks.image, blocks.trans, blocks.n_trans, blocks.trans_list),
         session.to_device(block_start, np.int32),
-        rows.classes,
-        rows.frames,
-        rows.psis,
-        blocks.row_projection,
-        is_kept,
-        row_sum,
-        kept_before,
-        place,
-        entry_start,
-        n_children,
-        lists.per_block,
-        n,
-        n_images,
-        row_start,
-        image,
-        classes,
-        frames,
-        psis,
-        projection,
-        kept_omega,
-        entry_trans,
-        entry_omega,
+        *(rows.classes, rows.frames, rows.psis, blocks.row_projection),
+        *(weights.is_kept, weights.sums, weights.kept_before, place, entry_start),
+        *(n_children, lists.per_block, n, n_images),
+        *(row_start, *kept, kept_omega, entry_trans, entry_omega),
     )
+    image, classes, frames, psis, projection = kept
     return KeptRows(
         n=n_kept,
         groups=groups,
@@ -204,16 +165,41 @@ def keep_rows(
         projection=projection,
         omega=kept_omega,
         entries=(entry_start, entry_trans, entry_omega),
-        row_sum=row_sum,
+        row_sum=weights.sums,
     )
+
+
+@dataclass(frozen=True)
+class _RowWeights:
+    """Of every row of a part: weight, significant translations, whether it is kept."""
+
+    sums: Array
+    counts: Array
+    is_kept: Array
+    kept_before: Array
+    n_kept: int
+
+    @classmethod
+    def of(
+        cls, session: DeviceSession, omega: Array, lists: FineLists, n_children: int
+    ) -> _RowWeights:
+        blocks, n = lists.blocks, lists.rows.n
+        sums = session.empty(n, session.real)
+        counts, is_kept = session.empty(n, np.int32), session.empty(n, np.int32)
+        session.kernel("expectation/row_weights")(
+            (n,),
+            None,
+            *(omega, blocks.out, blocks.n_trans, n_children, lists.per_block, n),
+            *(sums, counts, is_kept),
+        )
+        kept_before = prefix_sums(session, is_kept, n)
+        return cls(sums, counts, is_kept, kept_before, session.read_int(kept_before, n))
 
 
 def _groups(
     session: DeviceSession,
     lists: FineLists,
-    is_kept: Array,
-    kept_before: Array,
-    n_kept: int,
+    weights: _RowWeights,
     n_images: int,
     n_classes: int,
     tables: OrientationTables,
@@ -221,10 +207,10 @@ def _groups(
     """Put the rows of each orientation together, or None where few images share orientations."""
     n_frames, n_psis = tables.fine_frames.shape[0], tables.fine_psis.shape[0]
     n_all, n_words = n_classes * n_frames * n_psis, -(-n_images // 32)
-    if n_images == 1 or 4 * n_all * n_words > _MARK_BYTES * n_kept:
+    if n_images == 1 or 4 * n_all * n_words > _MARK_BYTES * weights.n_kept:
         return None
     rows = lists.rows
-    of_rows = lists.blocks.image, rows.classes, rows.frames, rows.psis, is_kept
+    of_rows = lists.blocks.image, rows.classes, rows.frames, rows.psis, weights.is_kept
     marks = session.zeros((n_all, n_words), np.uint32)
     session.kernel("expectation/mark_images")(
         (rows.n,), None, *of_rows, lists.per_block, rows.n, n_frames, n_psis, n_words, marks
@@ -233,17 +219,17 @@ def _groups(
     session.kernel("expectation/count_images")((n_all,), None, marks, n_all, n_words, counts, flags)
     group_of = prefix_sums(session, flags, n_all)
     n_groups = session.read_int(group_of, n_all)
-    if n_kept < _SHARED_ROWS * n_groups:
+    if weights.n_kept < _SHARED_ROWS * n_groups:
         return None
     first_place = prefix_sums(session, counts, n_all)
     groups = RowGroups(
-        n_groups, session.empty(n_groups + 1, np.int32), session.empty(n_kept, np.int32)
+        n_groups, session.empty(n_groups + 1, np.int32), session.empty(weights.n_kept, np.int32)
     )
     session.kernel("expectation/group_rows")(
         (rows.n + 1,),
         None,
         *of_rows,
-        kept_before,
+        weights.kept_before,
         marks,
         first_place,
         group_of,

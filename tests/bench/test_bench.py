@@ -46,7 +46,8 @@ def test_work_of_other_kernels() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["diff2_coarse", "diff2_fine", "project_grid", "project_rows",
-                                    "weighted_sums"])  # fmt: skip
+                                    "weighted_sums", "weighted_sums_workers",
+                                    "backproject_orientations"])  # fmt: skip
 def test_counted_kernels_exist_with_their_arguments(kernel: str, session: DeviceSession) -> None:
     """The formulae name arguments: a kernel that renames one loses its rates in silence."""
     name = f"expectation/{kernel}"

@@ -39,6 +39,10 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "device/sum_chunks": _GROUPS,
     "expectation/background_mean": _GROUPS,
     "expectation/backprojection_weights": _choices(premultiplied=[False, True]),
+    "expectation/backproject_orientations": [
+        *_choices(tiled=[False, True], fixed_point=[False]),
+        *_choices(tiled=[False, True], fixed_point=[True], integer_atomics=["long", "carry"]),
+    ],
     "expectation/best_sample": _GROUPS,
     "expectation/compact_candidates": _GROUPS,
     "expectation/compact_significant": _GROUPS,
@@ -62,15 +66,15 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/project_grid_vector": _choices(panel=[32], tiled=[False, True]),
     "expectation/project_rows": _TILED,
     "expectation/project_rows_vector": _TILED,
+    "expectation/shell_sums": _choices(blocks=[False, True]),
     "expectation/shift_differences": _GROUPS,
     "expectation/significance": _GROUPS,
     "expectation/slice_differences": _GROUPS,
     "expectation/soft_mask": _choices(noise_fill=[False, True]),
     "expectation/split_rows": _GROUPS,
-    "expectation/weighted_sums": [
-        *_choices(tiled=[False, True], fixed_point=[False]),
-        *_choices(tiled=[False, True], fixed_point=[True], integer_atomics=["long", "carry"]),
-    ],
+    "expectation/weighted_sums": _choices(
+        scatters=[False, True], tiled=[False], fixed_point=[False]
+    ),
     "expectation/weighted_sums_workers": _TILED,
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
     "expectation/window_image": _choices(shifted=[False, True]),

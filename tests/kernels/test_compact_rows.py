@@ -12,6 +12,7 @@ from tests.reference.compact_rows import compact_rows
 from tests.reference.row_weights import row_weights
 
 
+@pytest.mark.parametrize("is_ordered", [False, True])
 @pytest.mark.parametrize("group", [1, 16, 64])
 @pytest.mark.parametrize(
     ("rows_per_block", "n_blocks", "n_trans", "n_children", "kept_part"),
@@ -25,6 +26,7 @@ from tests.reference.row_weights import row_weights
 )
 def test_random_weights(
     any_session: DeviceSession,
+    is_ordered: bool,
     group: int,
     rows_per_block: int,
     n_blocks: tuple[int, ...],
@@ -44,27 +46,29 @@ def test_random_weights(
     kept = np.flatnonzero(counts)
     n_rows, n_images, n_entries = len(counts), len(n_blocks), int(counts.sum())
     rows = [rng.integers(0, 1000, n_rows) for _ in range(4)]
+    place = rng.permutation(len(kept)) if is_ordered else np.arange(len(kept))
+    order = np.argsort(place)
+    entry_start = np.cumsum([0, *counts[kept][order]])
     row_start = Output(any_session, n_images + 1, np.int32)
-    kept_rows = [Output(any_session, len(kept), np.int32) for _ in range(4)]
+    kept_rows = [Output(any_session, len(kept), np.int32) for _ in range(5)]
     kept_omega = Output(any_session, len(kept))
-    start = Output(any_session, len(kept) + 1, np.int32)
     trans, omega = Output(any_session, n_entries, np.int32), Output(any_session, n_entries)
     run_kernel(
-        any_session, "compact_rows", (max(n_rows, n_images) + 1,), (group,),
-        np.concatenate([o.ravel() for o in omegas]), vectors.out, vectors.trans, vectors.n_trans,
-        vectors.trans_list, vectors.block_start(n_images), *(int32(r) for r in rows), sums,
-        int32(np.cumsum([0, *(counts > 0)])), int32(np.cumsum([0, *counts])), n_children,
-        rows_per_block, n_rows, n_images, row_start, *kept_rows, kept_omega, start, trans, omega,
+        any_session, "compact_rows", (max(n_rows, n_images + 1),), (group,),
+        np.concatenate([o.ravel() for o in omegas]), vectors.out, vectors.image, vectors.trans,
+        vectors.n_trans, vectors.trans_list, vectors.block_start(n_images),
+        *(int32(r) for r in rows), int32(counts > 0), sums, int32(np.cumsum([0, *(counts > 0)])),
+        int32(place) if is_ordered else None, int32(entry_start), n_children, rows_per_block,
+        n_rows, n_images, row_start, *kept_rows, kept_omega, trans, omega,
     )  # fmt: skip
-    expected = compact_rows(omegas, blocks, n_children, [int(n) for n in kept])
+    expected = compact_rows(omegas, blocks, n_children, [int(n) for n in kept[order]])
     entries = [entry for row in expected for entry in row]
     assert trans.read().tolist() == [t for t, _ in entries]
     assert omega.read().tolist() == [w for _, w in entries]
-    assert start.read().tolist() == np.cumsum([0, *(len(row) for row in expected)]).tolist()
     image_of_row = np.repeat([block.image for block in blocks], rows_per_block)
     np.testing.assert_array_equal(
         row_start.read(), np.searchsorted(image_of_row[kept], np.arange(n_images + 1))
     )
-    for found, given in zip(kept_rows, rows, strict=True):
-        np.testing.assert_array_equal(found.read(), given[kept])
-    np.testing.assert_array_equal(kept_omega.read(), sums[kept].astype(any_session.real))
+    for found, given in zip(kept_rows, (image_of_row, *rows), strict=True):
+        np.testing.assert_array_equal(found.read(), given[kept[order]])
+    np.testing.assert_array_equal(kept_omega.read(), sums[kept[order]].astype(any_session.real))

@@ -108,9 +108,9 @@ static inline void sums_of_${n}(
         /* no weight: pixels outside the sums' sphere or without noise estimate bring no data,
          * and their coordinates may lie outside the volume */
         if (any(weight_${b} > none)) {
-            const int16 is_used = weight_${b} > none;
-            const real16 px = select(none, vload16(first + ${b}, bp_xy), is_used);
-            const real16 py = select(none, vload16(first + ${b}, bp_xy + n_padded), is_used);
+            const real16 px = select(none, vload16(first + ${b}, bp_xy), weight_${b} > none);
+            const real16 py =
+                select(none, vload16(first + ${b}, bp_xy + n_padded), weight_${b} > none);
             scatter_vector(volume, class_number * edge - first_plane, n_planes, edge, nx, centre,
                            axes, px, py, value_re_${b}, value_im_${b}, weight_${b});
         }
