@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KeptRows", "RowGroups", "keep_rows"]
 
-_MARK_BYTES = 8
-"""Of the bits that mark which images have which orientations, a kept row: more are not spent, and
-with fewer rows in proportion to the orientations there is little to share."""
+_MARK_BYTES = 48
+"""Spent on finding the rows of each orientation, a row of the part: what the lists have not yet
+taken.  With fewer rows in proportion to all orientations there is little to share."""
 
 _SHARED_ROWS = 2.0
 """Rows of an orientation, on average, from which on they are put beside each other: about where
@@ -207,9 +207,10 @@ def _groups(
     """Put the rows of each orientation together, or None where few images share orientations."""
     n_frames, n_psis = tables.fine_frames.shape[0], tables.fine_psis.shape[0]
     n_all, n_words = n_classes * n_frames * n_psis, -(-n_images // 32)
-    if n_images == 1 or 4 * n_all * n_words > _MARK_BYTES * weights.n_kept:
-        return None
     rows = lists.rows
+    # the marks, and four lists of numbers
+    if n_images == 1 or 4 * n_all * (n_words + 4) > _MARK_BYTES * rows.n:
+        return None
     of_rows = lists.blocks.image, rows.classes, rows.frames, rows.psis, weights.is_kept
     marks = session.zeros((n_all, n_words), np.uint32)
     session.kernel("expectation/mark_images")(
