@@ -27,11 +27,6 @@ _MARK_BYTES = 48
 """Spent on finding the rows of each orientation, a row of the part: what the lists have not yet
 taken.  With fewer rows in proportion to all orientations there is little to share."""
 
-_SHARED_ROWS = 2.0
-"""Rows of an orientation, on average, from which on they are put beside each other: about where
-adding them up before the scatter begins to pay (docs/performance.md)."""
-
-
 @dataclass(frozen=True)
 class RowGroups:
     """Rows of one orientation, next to each other in the lists.
@@ -196,6 +191,14 @@ class _RowWeights:
         return cls(sums, counts, is_kept, kept_before, session.read_int(kept_before, n))
 
 
+def _shared_rows(session: DeviceSession) -> float:
+    """Rows of an orientation, on average, from which on they are put beside each other.
+
+    Where adding them up before the scatter begins to pay (docs/performance.md).
+    """
+    return 1.25 if session.is_cpu else 2.0
+
+
 def _groups(
     session: DeviceSession,
     lists: FineLists,
@@ -220,7 +223,7 @@ def _groups(
     session.kernel("expectation/count_images")((n_all,), None, marks, n_all, n_words, counts, flags)
     group_of = prefix_sums(session, flags, n_all)
     n_groups = session.read_int(group_of, n_all)
-    if weights.n_kept < _SHARED_ROWS * n_groups:
+    if weights.n_kept < _shared_rows(session) * n_groups:
         return None
     first_place = prefix_sums(session, counts, n_all)
     groups = RowGroups(
