@@ -40,8 +40,12 @@ def scatter(
     points: NDArray[np.float64],
     values: NDArray[np.complex128],
     weights: NDArray[np.float64],
+    units: tuple[float, float] | None = None,
 ) -> None:
-    """Add values and weights at points (n, 3) = (x, y, z) to their eight neighbours, in place."""
+    """Add values and weights at points (n, 3) = (x, y, z) to their eight neighbours, in place.
+
+    With ``units`` of values and weights each share is rounded to a multiple of its unit.
+    """
     mirrored = points[:, 0] < 0
     points = np.where(mirrored[:, None], -points, points)
     values = np.where(mirrored, np.conj(values), values)
@@ -51,8 +55,13 @@ def scatter(
         neighbour = lower + corner
         share = np.prod(1 - np.abs(points - neighbour), axis=1)
         x, y, z = (neighbour + centre).astype(int).T
-        np.add.at(data, (z, y, x), share * values)
-        np.add.at(weight, (z, y, x), share * weights)
+        values_there, weights_there = share * values, share * weights
+        if units is not None:
+            counts = values_there / units[0]
+            values_there = units[0] * (np.rint(counts.real) + 1j * np.rint(counts.imag))
+            weights_there = units[1] * np.rint(weights_there / units[1])
+        np.add.at(data, (z, y, x), values_there)
+        np.add.at(weight, (z, y, x), weights_there)
 
 
 def weighted_sums(
