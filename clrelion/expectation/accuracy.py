@@ -6,7 +6,7 @@ the shells that tell orientations apart.  Specification E C.3, F.3; M 5.6.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Accuracies", "expected_accuracies"]
+__all__ = ["N_TRIAL_PARTICLES", "Accuracies", "TrialSums", "expected_accuracies", "try_particles"]
 
 N_TRIAL_PARTICLES = 100
 """Particles at the head of the processing order that are tried."""
@@ -63,14 +63,37 @@ class Accuracies:
     orientability: NDArray[np.float64]
 
 
-def expected_accuracies(
+@dataclass(frozen=True)
+class TrialSums:
+    """What some of the trial particles add to the accuracies.
+
+    Attributes
+    ----------
+    n
+        Particles.
+    rotation_deg, shift_angst
+        float64, (K,); sums of their smallest telling errors.
+    by_shell
+        float64, (K, N/2+1); sums of what tells them.
+    is_large
+        bool, (K,); classes that are large enough to tell.
+    """
+
+    n: int
+    rotation_deg: NDArray[np.float64]
+    shift_angst: NDArray[np.float64]
+    by_shell: NDArray[np.float64]
+    is_large: NDArray[np.bool_]
+
+
+def try_particles(
     session: DeviceSession,
     settings: ExpectationSettings,
     table: ParticleTable,
     ids: NDArray[np.int64],
     count: Callable[[int], None] = lambda _: None,
-) -> Accuracies:
-    """Estimate the accuracies from the particles ``ids`` at their present poses.
+) -> TrialSums:
+    """Try the particles ``ids`` at their present poses.
 
     Parameters
     ----------
@@ -99,12 +122,23 @@ def expected_accuracies(
             rotation[k] += trial.rotation_errors(k, histogram[k]).sum()
             shift[k] += pixel_size * trial.shift_errors(k).sum()
             count(int(chosen.sum()))
-    total = histogram.sum(axis=1, keepdims=True)
-    n = max(1, len(ids))
+    return TrialSums(len(ids), rotation, shift, histogram, is_large)
+
+
+def expected_accuracies(parts: Sequence[TrialSums]) -> Accuracies:
+    """Estimate the accuracies from all trial particles."""
+    first = parts[0]
+    total_by_shell = np.sum([part.by_shell for part in parts], axis=0)
+    of_class = total_by_shell.sum(axis=1, keepdims=True)
+    n = max(1, sum(part.n for part in parts))
+    rotation = np.sum([part.rotation_deg for part in parts], axis=0)
+    shift = np.sum([part.shift_angst for part in parts], axis=0)
     return Accuracies(
-        rot_deg=np.where(is_large, rotation / n, _UNKNOWN),
-        trans_angst=np.where(is_large, shift / n, _UNKNOWN),
-        orientability=np.divide(histogram, total, out=histogram, where=total > 0),
+        rot_deg=np.where(first.is_large, rotation / n, _UNKNOWN),
+        trans_angst=np.where(first.is_large, shift / n, _UNKNOWN),
+        orientability=np.divide(
+            total_by_shell, of_class, out=np.zeros_like(total_by_shell), where=of_class > 0
+        ),
     )
 
 

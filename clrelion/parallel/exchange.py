@@ -62,9 +62,16 @@ class BlockExchange:
     block_bytes
         Largest block that goes through the memory of a node.  A rank takes four of these there,
         however many ranks there are.
+    prepare
+        Is given that memory; what it returns is kept for as long as the memory.
     """
 
-    def __init__(self, comm: Communicator, block_bytes: int) -> None:
+    def __init__(
+        self,
+        comm: Communicator,
+        block_bytes: int,
+        prepare: Callable[[Any], object] = lambda _: None,
+    ) -> None:
         self._comm = comm
         self._block_bytes = -(-block_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._memory: mmap.mmap | None = None
@@ -77,6 +84,7 @@ class BlockExchange:
                     "volumes by messages, which is slower (in a container: --shm-size, --ipc=host)",
                     of_rank // 10**6,
                 )
+        self._prepared = None if self._memory is None else prepare(self._memory)
         peers = [r for r, node in enumerate(comm.nodes) if node == comm.nodes[comm.rank]]
         self._place = {rank: i for i, rank in enumerate(peers)}
         self._unused = list(range(_N_SLOTS))
@@ -160,7 +168,7 @@ class BlockExchange:
         """Give the memory up, once everything has arrived, on all ranks together."""
         take_turns([self._flushing()], self._comm)
         self._comm.barrier()
-        self._memory = None
+        self._prepared = self._memory = None
 
     def _flushing(self) -> Iterator[bool]:
         while not self.has_sent_all():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clrelion.device.memory import MemoryBudget, format_bytes
 from clrelion.errors import DeviceMemoryError
-from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies
+from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies, try_particles
 from clrelion.expectation.reference import ReferenceTransform
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.settings import ExpectationSettings
@@ -324,19 +324,17 @@ class Iteration:
             return
         if options.skip_align and options.skip_rotate:
             return
-        found = None
         with self._session.profile.timer("accuracies"):
-            owner = self._expectation.owner(0)
-            if owner == self._comm.rank:
-                ids = shuffled_order(state, self._seed)[:N_TRIAL_PARTICLES]
+            every_id = shuffled_order(state, self._seed)[:N_TRIAL_PARTICLES]
+            ids = self._expectation.part_of_half(0, every_id)
+            part = None
+            n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"
+            if n:
                 settings = self._settings(state, 0, references(0), sizes, iteration)
-                n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"
                 with self._progress(n, label) as bar:
-                    found = expected_accuracies(
-                        self._session, settings, state.table, ids, bar.update
-                    )
-            found = self._comm.bcast(found, owner)
-        assert found is not None
+                    part = try_particles(self._session, settings, state.table, ids, bar.update)
+            parts = self._comm.allgather(part)
+            found = expected_accuracies([part for part in parts if part is not None])
         state.take_accuracies(found.rot_deg, found.trans_angst, found.orientability)
         _log.info(
             "Estimated accuracy angles= %.3f degrees; offsets= %.3f Angstroms",

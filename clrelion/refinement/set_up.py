@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device.pinned import pinned
 from clrelion.device.session import DeviceSession
 from clrelion.errors import ContinueError, StarError
 from clrelion.fourier.masks import prepare_solvent_mask
@@ -180,7 +181,8 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
     )
     budget = memory_budget(options, session, comm)
     padding, r_max = options.padding, state.ori_size // 2
-    exchange = BlockExchange(comm, largest_block_bytes(padding, r_max, session.real))
+    block_bytes = largest_block_bytes(padding, r_max, session.real)
+    exchange = BlockExchange(comm, block_bytes, lambda memory: pinned(session, memory))
     expectation = SharedExpectation(
         comm,
         session,

@@ -134,6 +134,14 @@ class SharedExpectation:
         owners = self._sharing.owners[self._sharing.orders[i_half]]
         return int(np.argmax(np.bincount(owners, minlength=self._comm.size)))
 
+    def part_of_half(self, i_half: int, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Take this rank's part of some work, by how much of a half-set is its own."""
+        owners = self._sharing.owners[self._sharing.orders[i_half]]
+        ends = np.cumsum(np.bincount(owners, minlength=self._comm.size)) / len(owners)
+        first = ends[self._comm.rank - 1] if self._comm.rank else 0.0
+        borders = np.rint(len(ids) * np.array([first, ends[self._comm.rank]])).astype(int)
+        return ids[borders[0] : borders[1]]
+
     def _volume_owners(self, state: RunState) -> list[list[int]]:
         """Rank that reconstructs each class of each half-set."""
         if state.is_split:

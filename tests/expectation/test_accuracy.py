@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
-from clrelion.expectation.accuracy import expected_accuracies
+from clrelion.expectation.accuracy import expected_accuracies, try_particles
 from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import c_library_random
 from tests.expectation.small_run import SmallRun, small_run
@@ -100,7 +100,7 @@ def test_against_a_loop(session_double: DeviceSession, amplitude: float) -> None
     s = run.settings
     references = [replace(r, data=amplitude * r.data) for r in s.references if r is not None]
     run = run.changed(references=references).with_optics(0, ctf_premultiplied=True)
-    found = expected_accuracies(session_double, run.settings, run.table, IDS)
+    found = expected_accuracies([try_particles(session_double, run.settings, run.table, IDS)])
     for k in range(2):
         rotations, shifts, histogram = literal(run, k)
         assert found.rot_deg[k] == pytest.approx(np.mean(rotations), rel=1e-9)
@@ -115,9 +115,22 @@ def test_against_a_loop(session_double: DeviceSession, amplitude: float) -> None
             assert min(shifts) > 10.0
 
 
+def test_parts_of_several_ranks_add_up(session_double: DeviceSession) -> None:
+    run = small_run()
+    whole = expected_accuracies([try_particles(session_double, run.settings, run.table, IDS)])
+    parts = [
+        try_particles(session_double, run.settings, run.table, ids)
+        for ids in (IDS[:1], IDS[1:])
+    ]
+    found = expected_accuracies(parts)
+    np.testing.assert_allclose(found.rot_deg, whole.rot_deg, rtol=1e-12)
+    np.testing.assert_allclose(found.trans_angst, whole.trans_angst, rtol=1e-12)
+    np.testing.assert_allclose(found.orientability, whole.orientability, rtol=1e-9, atol=1e-15)
+
+
 def test_small_classes_are_not_tried(session_double: DeviceSession) -> None:
     run = small_run(pdf_class=np.array([0.992, 0.008]))
-    found = expected_accuracies(session_double, run.settings, run.table, IDS)
+    found = expected_accuracies([try_particles(session_double, run.settings, run.table, IDS)])
     assert found.rot_deg[1] == found.trans_angst[1] == 999.0
     assert found.rot_deg[0] < 999.0
     assert not found.orientability[1].any()
