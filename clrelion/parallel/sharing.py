@@ -290,8 +290,9 @@ class WorkSharing:
     def _help_with(self, rank: int, rest: int) -> int:
         """Particles to take from what is left of a share, so that both end at one time."""
         mine, theirs = self._rate(self.rank), self._rate(rank)
-        if mine == 0.0:
-            return rest  # this rank has had nothing to do at all
+        if mine == 0.0:  # this rank has had nothing to do at all
+            speeds = self._speeds[[self.rank, rank]]
+            return int(np.ceil(rest * speeds[0] / speeds.sum()))
         if self.seconds_to_fetch > 0.0 and rest < theirs * _LEAST_SECONDS_LEFT:
             return 0
         seconds_each = 1.0 / mine + self.seconds_to_fetch

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clrelion.expectation.results import ParticleResults
 from clrelion.options import RefineOptions
+from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.maximization_step import MaximizationResult
@@ -43,6 +45,15 @@ def conclude_iteration(
         S of the expectation step, px.
     """
     table, done = state.table, found.is_done
+
+    def distances_deg(
+        new: NDArray[np.float64], old: NDArray[np.float64], operators: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Measure a part on each rank."""
+        ends = np.linspace(0, len(new), comm.size + 1).astype(int)
+        part = slice(ends[comm.rank], ends[comm.rank + 1])
+        return comm.concatenated([angles_distance_deg(new[part], old[part], operators)])[0]
+
     changes = measure_changes(
         np.stack([found.rot_deg, found.tilt_deg, found.psi_deg], -1)[done],
         np.stack([table.rot_deg, table.tilt_deg, table.psi_deg], -1)[done],
@@ -51,6 +62,7 @@ def conclude_iteration(
         found.class_number[done],
         table.class_number[done],
         point_group,
+        distances_deg,
     )
     found.write_to(table)
     state.models = made.models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ from clrelion.refinement.state import HalfModel, RunState
 __all__ = ["Output", "Written"]
 
 _NOT_KNOWN_ANGST = 999.0
+_FILES_AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -115,17 +117,29 @@ class Output:
         """
         number = None if is_final else state.iteration
         halves = [(i + 1 if state.is_split else 0) for i in range(len(state.models))]
-        half_maps = []
+        is_done, all_digits = state.iteration > 0, self.options.deterministic
+        unfiltered = unfiltered_half_maps or []
+        half_maps = [
+            unfiltered_half_map_file(self.root, number, i + 1) for i in range(len(unfiltered))
+        ]
+        maps = list(zip(half_maps, unfiltered, strict=True))
+        for model, half in zip(state.models, halves, strict=True):
+            maps += zip(self._class_maps(model, number, half), model.maps, strict=True)
+        with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+            table = pool.submit(
+                self._particles.write, data_file(self.root, number), state.table, is_done,
+                all_digits,
+            )  # fmt: skip
+            for written_map in [
+                pool.submit(write_map, path, volume, state.pixel_size_angst)
+                for path, volume in maps
+            ]:
+                written_map.result()
+            table.result()
         models = [
             self._write_model(state, model, grids, number, half)
             for model, half in zip(state.models, halves, strict=True)
         ]
-        for i, volume in enumerate(unfiltered_half_maps or []):
-            path = unfiltered_half_map_file(self.root, number, i + 1)
-            write_map(path, volume, state.pixel_size_angst)
-            half_maps.append(path)
-        is_done, all_digits = state.iteration > 0, self.options.deterministic
-        self._particles.write(data_file(self.root, number), state.table, is_done, all_digits)
         write_journal(journal_file(self.root), journal)
         sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
         write_sampling(sampling_file(self.root, number), sampling, all_digits)
@@ -143,12 +157,13 @@ class Output:
         """Write ``<o>_data.star`` (``--skip_maximize``)."""
         self._particles.write(data_file(self.root, None), state.table, iteration_done=True)
 
+    def _class_maps(self, model: HalfModel, number: int | None, half: int) -> list[str]:
+        return [class_map_file(self.root, number, k, half) for k in range(model.n_classes)]
+
     def _write_model(
         self, state: RunState, model: HalfModel, grids: Grids, number: int | None, half: int
     ) -> ModelFile:
-        names = [class_map_file(self.root, number, k, half) for k in range(model.n_classes)]
-        for name, volume in zip(names, model.maps, strict=True):
-            write_map(name, volume, state.pixel_size_angst)
+        names = self._class_maps(model, number, half)
         grid = grids.orientations
         if not (self.options.skip_align or self.options.skip_rotate) and state.iteration > 0:
             for k in range(model.n_classes):

@@ -8,7 +8,7 @@ both are re-exported here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -292,6 +292,7 @@ def measure_changes(
     classes_new: npt.ArrayLike,
     classes_old: npt.ArrayLike,
     point_group: PointGroup,
+    distances_deg: Callable[..., FloatArray] = angles_distance_deg,
 ) -> HiddenVariableChanges:
     """Compare the assignments of all particles with those of the iteration before.
 
@@ -305,12 +306,14 @@ def measure_changes(
         int, (n,); an unassigned particle (-1 or 0) counts as changed.
     point_group
         Equivalent orientations are not a change.
+    distances_deg
+        Measures the distances of the orientations.
 
     Notes
     -----
     Specification M 5.5, E 5.7, C.2. Every particle counts once, in both halves.
     """
-    distance = angles_distance_deg(angles_new_deg, angles_old_deg, point_group.operators)
+    distance = distances_deg(angles_new_deg, angles_old_deg, point_group.operators)
     moved = np.asarray(offsets_new_angst, dtype=np.float64) - np.asarray(offsets_old_angst)
     return HiddenVariableChanges(
         classes=float(np.mean(np.asarray(classes_new) != np.asarray(classes_old))),
