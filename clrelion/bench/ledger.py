@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -120,12 +121,23 @@ class LedgerProfile(Profile):
         self.current = IterationRecord()
         self.records: list[IterationRecord] = []
         self._pending_work: list[tuple[str, str, cl.Event | None, float, float]] = []
+        self._open_rows: list[str] = ["others"]
         self._began = time.perf_counter()
+
+    @contextmanager
+    def timer(self, row: str) -> Iterator[None]:
+        """See Profile; launches know their row."""
+        self._open_rows.append(row)
+        try:
+            with super().timer(row):
+                yield
+        finally:
+            self._open_rows.pop()
 
     def add_launch(self, name: str, event: cl.Event | None, flops: float, n_bytes: float) -> None:
         """Remember a launch; its device time is asked for later."""
         self.current.launches += 1
-        self._pending_work.append((self.row, name, event, flops, n_bytes))
+        self._pending_work.append((self._open_rows[-1], name, event, flops, n_bytes))
         if len(self._pending_work) >= _MAX_PENDING:
             self._collect_work()
 

@@ -147,7 +147,6 @@ def _size(flag: str, text: str) -> int:
 
 def _limits(given: argparse.Namespace) -> tuple[DeviceLimits, str]:
     from clrelion.device.memory import budget_of_total
-    from clrelion.device.turns import BATCHES_IN_FLIGHT
     from clrelion.planning.limits import DeviceLimits
 
     limit = None if given.memory_limit is None else _size("--memory_limit", given.memory_limit)
@@ -156,10 +155,7 @@ def _limits(given: argparse.Namespace) -> tuple[DeviceLimits, str]:
         budget = budget_of_total(total, limit)
         real_bytes = 8 if given.precision == "double" else 4
         largest = budget.largest_allocation_bytes
-        limits = DeviceLimits(
-            *(budget.bytes, largest, total, False, 1, real_bytes),
-            batches_in_flight=BATCHES_IN_FLIGHT,
-        )
+        limits = DeviceLimits(budget.bytes, largest, total, False, 1, real_bytes)
         return limits, f"A GPU with {given.memory}"
     from clrelion.device.choice import choose_device
     from clrelion.device.session import DeviceSession

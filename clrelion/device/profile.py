@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,14 +38,12 @@ class Profile:
     ----------
     finish : callable
         Waits for the device; called at the borders of each timer, so that a row holds its own
-        kernels.
+        kernels and nobody else's.
     kernel_events : bool
         Also sum the device's own time per kernel (needs a profiling queue).
 
     Attributes
     ----------
-    is_shared : bool
-        Several threads have timers; they end theirs with what they have given the device to do.
     on_step : callable
         Called with the name of a row at the beginning of each of its timers.
     """
@@ -55,54 +52,34 @@ class Profile:
         self.rows: dict[str, TimeRow] = {}
         self.kernels: dict[str, TimeRow] = {}
         self.kernel_events = kernel_events
-        self.is_shared = False
         self._finish = finish
         self._pending: list[tuple[str, cl.Event]] = []
-        self._lock = threading.Lock()
-        self._open: dict[int, list[str]] = {}
-        self._start = self._counted_to = time.perf_counter()
+        self._stack: list[list[float]] = []
+        self._start = time.perf_counter()
         self.on_step: Callable[[str], None] = lambda _: None
 
     @contextmanager
     def timer(self, row: str) -> Iterator[None]:
         """Add the time of the ``with`` block to ``row``; a nested timer's time counts once.
 
-        The work so far is finished at the end, and at the beginning unless threads share the
-        session.  Threads that have timers open at the same time share that time evenly, so that
-        the rows add up to what passed.
+        The device queue is finished at both ends.
         """
         self.on_step(row)
-        if not self.is_shared:
-            self._finish()
-        thread = threading.get_ident()
-        with self._lock:
-            self._count()
-            self._open.setdefault(thread, []).append(row)
+        self._finish()
+        start = time.perf_counter()
+        nested = [0.0]
+        self._stack.append(nested)
         try:
             yield
         finally:
-            try:
-                self._finish()
-            finally:
-                with self._lock:
-                    self._count()
-                    self._open[thread].pop()
-                    if not self._open[thread]:
-                        del self._open[thread]
-                    self.rows.setdefault(row, TimeRow()).count += 1
-
-    @property
-    def row(self) -> str:
-        """Row of the innermost timer that this thread has open."""
-        return (self._open.get(threading.get_ident()) or ["others"])[-1]
-
-    def _count(self) -> None:
-        """Give the time since the last call to the rows that are open."""
-        now = time.perf_counter()
-        for rows in self._open.values():
-            entry = self.rows.setdefault(rows[-1], TimeRow())
-            entry.seconds += (now - self._counted_to) / len(self._open)
-        self._counted_to = now
+            self._finish()
+            elapsed = time.perf_counter() - start
+            self._stack.pop()
+            if self._stack:
+                self._stack[-1][0] += elapsed
+            entry = self.rows.setdefault(row, TimeRow())
+            entry.seconds += elapsed - nested[0]
+            entry.count += 1
 
     def record_kernel(self, name: str, event: cl.Event) -> None:
         """Remember a launch, if kernels are timed."""

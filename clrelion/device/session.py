@@ -25,7 +25,6 @@ from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
 from clrelion.device.profile import Profile
 from clrelion.device.templates import render, render_source, template_path
 from clrelion.device.transfers import Transfers
-from clrelion.device.turns import BATCHES_IN_FLIGHT, Turns
 from clrelion.errors import DeviceError, OptionsError
 
 _LARGEST_FILL_BYTES = 2**30
@@ -63,8 +62,6 @@ class DeviceSession:
         NumPy scalar types of the precision.
     profile : Profile
         Times by step.
-    turns : Turns
-        Where threads share the session, the right to use its queue.
     peak_bytes : int
         Most bytes of arrays alive at a time so far.
     plans : dict
@@ -115,8 +112,7 @@ class DeviceSession:
         self.is_cpu = self.info.kind == "cpu"
         self.n_compute_units = self.info.n_compute_units
         self.profile = Profile(self.finish, kernel_events=profiling)
-        self.turns = Turns()
-        self._transfers = Transfers(self.queue, self.turns, waits_for_uploads=self.is_cpu)
+        self._transfers = Transfers(self.queue, waits_for_uploads=self.is_cpu)
         # Immediate allocation: a missing byte shows here and not at some later launch.
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
         self._hold_limit: int | None = None
@@ -130,15 +126,6 @@ class DeviceSession:
                 f"device {self.info.label} has no double precision with atomics; "
                 "use --precision single or another --device"
             )
-
-    @property
-    def batches_in_flight(self) -> int:
-        """Batches that may be under way at a time.
-
-        One on CPUs, which compute with the cores that the host needs, and where nothing may depend
-        on scheduling.
-        """
-        return 1 if self.is_cpu or self.deterministic else BATCHES_IN_FLIGHT
 
     @property
     def template_params(self) -> dict[str, Any]:
@@ -275,12 +262,12 @@ class DeviceSession:
         self._transfers.write_beside(_memory(array), rows)
 
     def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
-        """Copy a device array to a new host array; waits for the work so far."""
+        """Copy a device array to a new host array; waits for the queue."""
         start = int(array.offset)
         return self._transfers.read_new(_memory(array), start, array.shape, array.dtype)
 
     def read_int(self, array: cl_array.Array, index: int) -> int:
-        """Copy one element of an int32 device array to the host; waits for the work so far."""
+        """Copy one element of an int32 device array to the host; waits for the queue."""
         return int(self._transfers.read_new(_memory(array), 4 * index, (1,), np.int32)[0])
 
     def copy_rows(self, array: cl_array.Array, first: int, last: int) -> cl_array.Array:
@@ -318,8 +305,9 @@ class DeviceSession:
             self._transfers.read(_memory(array), first * row_bytes, rows)
 
     def finish(self) -> None:
-        """Wait until all work so far is done; other threads may add to it meanwhile."""
-        self._transfers.finish()
+        """Wait until all enqueued work is done."""
+        with translated_allocation_errors("queue"):
+            self.queue.finish()
 
     @property
     def allocated_bytes(self) -> int:

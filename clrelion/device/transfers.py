@@ -10,7 +10,6 @@ import pyopencl as cl
 
 from clrelion.device.large_copies import host_empty, read_bytes, write_bytes
 from clrelion.device.memory import translated_allocation_errors
-from clrelion.device.turns import Turns
 
 __all__ = ["Transfers"]
 
@@ -25,18 +24,14 @@ class Transfers:
     ----------
     queue
         In-order queue of the kernels.
-    turns
-        The threads that share it.
     waits_for_uploads
         Every upload is waited for: on CPUs, whose memory it is, that costs nothing.
     """
 
-    def __init__(self, queue: cl.CommandQueue, turns: Turns, waits_for_uploads: bool) -> None:
+    def __init__(self, queue: cl.CommandQueue, waits_for_uploads: bool) -> None:
         self._queue = queue
-        self._turns = turns
         self._waits_for_uploads = waits_for_uploads
         self._beside: cl.CommandQueue | None = None
-        self._answers: cl.CommandQueue | None = None
         self._uploads: deque[cl.Event] = deque()
 
     def write(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
@@ -68,24 +63,14 @@ class Transfers:
         DeviceMemoryError
         """
         with translated_allocation_errors("copy to the device"):
-            self._beside = self._beside or self._another_queue()
+            if self._beside is None:
+                self._beside = cl.CommandQueue(self._queue.context, self._queue.device)
             write_bytes(self._beside, memory, 0, host)
 
     def read(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
-        """Fill a host array from byte ``start`` ... of a buffer; waits for the work so far.
-
-        Other threads may use the queue meanwhile, and what they add is not waited for.
-        """
+        """Fill a host array from byte ``start`` ... of a buffer; waits for the queue."""
         with translated_allocation_errors("copy from the device"):
-            if not self._turns.is_mine:
-                read_bytes(self._queue, memory, start, host)
-                return
-            self._answers = self._answers or self._another_queue()
-            written = cl.enqueue_marker(self._queue)
-            self._queue.flush()
-            with self._turns.given_up():
-                written.wait()
-                read_bytes(self._answers, memory, start, host)
+            read_bytes(self._queue, memory, start, host)
 
     def read_new(
         self, memory: cl.Buffer, start: int, shape: tuple[int, ...], dtype: npt.DTypeLike
@@ -95,20 +80,6 @@ class Transfers:
         if host.nbytes:
             self.read(memory, start, host)
         return host
-
-    def finish(self) -> None:
-        """Wait until all work so far is done; other threads may add to it meanwhile."""
-        with translated_allocation_errors("queue"):
-            if not self._turns.is_mine:
-                self._queue.finish()
-                return
-            done = cl.enqueue_marker(self._queue)
-            self._queue.flush()
-            with self._turns.given_up():
-                done.wait()
-
-    def _another_queue(self) -> cl.CommandQueue:
-        return cl.CommandQueue(self._queue.context, self._queue.device)
 
 
 def _is_complete(event: cl.Event) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.fine import FineSamples
+from clrelion.expectation.fine import BestPoses, FineSamples
 from clrelion.expectation.images import SMALLEST_SCALE, BatchImages
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.results import ParticleResults
@@ -18,7 +18,7 @@ from clrelion.expectation.store import StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
 
-__all__ = ["Accumulator", "empty_sums"]
+__all__ = ["Accumulator", "PartNumbers", "empty_sums"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,60 @@ def empty_sums(settings: ExpectationSettings) -> ParameterSums:
         len(settings.scale_correction),
         settings.ori_size,
     )
+
+
+@dataclass(frozen=True)
+class PartNumbers:
+    """What a part of a batch contributes to the sums over particles; all of it on the host.
+
+    Attributes
+    ----------
+    ids, spectrum, edge_power, scale, offset_px
+        Of its images, as in `BatchImages`.
+    best, maximum, sum_weight, sum_omega, sum_offset2
+        Of its posterior weights, as in `FineSamples`.
+    stored
+        Its sums by image.
+    n_significant
+        int64, (n,); significant samples of the coarse pass.
+    ctf2
+        float64, (n, n_list); squared CTF of premultiplied images, else None.
+    """
+
+    ids: NDArray[np.int64]
+    spectrum: NDArray[np.float64]
+    edge_power: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    offset_px: NDArray[np.float64]
+    best: BestPoses
+    maximum: NDArray[np.float64]
+    sum_weight: NDArray[np.float64]
+    sum_omega: NDArray[np.float64]
+    sum_offset2: NDArray[np.float64]
+    stored: StoredSums
+    n_significant: NDArray[np.int64]
+    ctf2: NDArray[np.float64] | None
+
+    @classmethod
+    def of(
+        cls,
+        batch: BatchImages,
+        samples: FineSamples,
+        stored: StoredSums,
+        n_significant: NDArray[np.int64],
+        ctf2: NDArray[np.float64] | None,
+    ) -> PartNumbers:
+        """Take them from a part that has been worked on."""
+        return cls(
+            batch.ids, batch.spectrum, batch.edge_power, batch.scale, batch.offset_px,
+            samples.best, samples.maximum, samples.sum_weight, samples.sum_omega,
+            samples.sum_offset2, stored, n_significant, ctf2,
+        )  # fmt: skip
+
+    @property
+    def n(self) -> int:
+        """Images in the part."""
+        return len(self.ids)
 
 
 class Accumulator:
@@ -64,94 +118,73 @@ class Accumulator:
         self._by_shell.clear()
         return self._sums
 
-    def skip(self, particle: int, reason: str) -> None:
-        """Leave a particle out of this iteration."""
-        if particle not in self.skipped:
+    def skip(self, particle: int, reason: str, is_told: bool = False) -> None:
+        """Leave a particle out of this iteration; the user may have been told already."""
+        if particle not in self.skipped and not is_told:
             _log.warning("%s: left out: %s", self._table.where(particle), reason)
         self.skipped[particle] = reason
 
-    def add(
-        self,
-        setup: OpticsSetup,
-        batch: BatchImages,
-        samples: FineSamples,
-        stored: StoredSums,
-        tables: OrientationTables,
-        n_significant: NDArray[np.int64],
-        ctf2: NDArray[np.float64] | None,
-    ) -> None:
-        """Add a part of a batch.
-
-        Parameters
-        ----------
-        n_significant
-            int64, (n,); significant samples of the coarse pass.
-        ctf2
-            float64, (n, n_list); squared CTF of premultiplied images, else None.
-        """
-        good = samples.best.classes >= 0
+    def add(self, setup: OpticsSetup, part: PartNumbers, tables: OrientationTables) -> None:
+        """Add a part of a part."""
+        good = part.best.classes >= 0
         for place in np.flatnonzero(~good).tolist():
-            self.skip(int(batch.ids[place]), "no finite weight")
-        residual = self._residuals(setup, batch, samples, stored)
+            self.skip(int(part.ids[place]), "no finite weight")
+        residual = self._residuals(part)
         residual[~good] = 0.0
-        self._add_noise(setup, residual, samples, batch, good, ctf2)
-        norm = self._norms(batch, residual)
-        likelihood = np.zeros(batch.n)
+        self._add_noise(setup, residual, part, good)
+        norm = self._norms(part, residual)
+        likelihood = np.zeros(part.n)
         likelihood[good] = setup.log_likelihoods(
-            batch.spectrum[good],
-            batch.edge_power[good],
-            samples.maximum[good],
-            samples.sum_weight[good],
+            part.spectrum[good],
+            part.edge_power[good],
+            part.maximum[good],
+            part.sum_weight[good],
         )
-        pmax = np.divide(1.0, samples.sum_weight, out=np.zeros(batch.n), where=good)
+        pmax = np.divide(1.0, part.sum_weight, out=np.zeros(part.n), where=good)
         sums = self._sums
-        sums.sigma2_offset_sum = _added(sums.sigma2_offset_sum, samples.sum_offset2[good])
+        sums.sigma2_offset_sum = _added(sums.sigma2_offset_sum, part.sum_offset2[good])
         sums.norm_sum = _added(sums.norm_sum, norm[good])
         sums.log_likelihood = _added(sums.log_likelihood, likelihood)
         sums.pmax_sum = _added(sums.pmax_sum, pmax)
         if self._settings.do_scale_correction:
-            self._add_scales(batch, stored, good)
+            self._add_scales(part, good)
         kept = np.flatnonzero(good)
-        self._record(setup, batch, samples, tables, kept)
-        ids, results = batch.ids[kept], self._results
+        self._record(setup, part, tables, kept)
+        ids, results = part.ids[kept], self._results
         results.norm_correction[ids] = norm[kept]
         results.log_likelihood[ids] = likelihood[kept]
         results.pmax[ids] = pmax[kept]
-        results.n_significant[ids] = n_significant[kept]
+        results.n_significant[ids] = part.n_significant[kept]
         results.is_done[ids] = True
 
-    def _residuals(
-        self, setup: OpticsSetup, batch: BatchImages, samples: FineSamples, stored: StoredSums
-    ) -> NDArray[np.float64]:
+    def _residuals(self, part: PartNumbers) -> NDArray[np.float64]:
         """Weighted squared residuals by image shell, float64, (n, n_box/2+1).
 
         Sum of omega |Y - X|^2 with |X|^2 from the spectrum; unit weight beyond the image size,
         where there is no projection.
         """
-        residual: NDArray[np.float64] = batch.spectrum.copy()
-        n_shells = stored.power.shape[1]
-        residual[:, :n_shells] *= samples.sum_omega[:, None]
-        residual[:, :n_shells] += stored.power - 2.0 * stored.cross
+        residual: NDArray[np.float64] = part.spectrum.copy()
+        n_shells = part.stored.power.shape[1]
+        residual[:, :n_shells] *= part.sum_omega[:, None]
+        residual[:, :n_shells] += part.stored.power - 2.0 * part.stored.cross
         return residual
 
     def _add_noise(
         self,
         setup: OpticsSetup,
         residual: NDArray[np.float64],
-        samples: FineSamples,
-        batch: BatchImages,
+        part: PartNumbers,
         good: NDArray[np.bool_],
-        ctf2: NDArray[np.float64] | None,
     ) -> None:
         if setup.group not in self._by_shell:
             self._by_shell[setup.group] = _ImageSums.of(setup)
         images = self._by_shell[setup.group]
         _add_rows(images.residual, residual)
         sumw = self._sums.sumw_group
-        sumw[setup.group] = _added(sumw[setup.group], samples.sum_omega[good])
-        if ctf2 is not None:
-            scale = batch.scale / setup.geometry.amplitude
-            _add_rows(images.ctf2, (ctf2 * scale[:, None])[good])
+        sumw[setup.group] = _added(sumw[setup.group], part.sum_omega[good])
+        if part.ctf2 is not None:
+            scale = part.scale / setup.geometry.amplitude
+            _add_rows(images.ctf2, (part.ctf2 * scale[:, None])[good])
 
     def add_orientations(self, by_direction: NDArray[np.float64]) -> None:
         """Add the posterior weight of each class and direction, float64 (n_classes, n_dir)."""
@@ -159,9 +192,9 @@ class Accumulator:
         if not self._settings.keeps_orientation:
             self._sums.pdf_direction += by_direction
 
-    def _norms(self, batch: BatchImages, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _norms(self, part: PartNumbers, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the new norm corrections (specification E 5.6)."""
-        old = self._table.norm_correction[batch.ids]
+        old = self._table.norm_correction[part.ids]
         if not self._settings.do_norm_correction:
             return np.asarray(old)
         total = np.maximum(residual.sum(axis=1), 0.0)
@@ -170,33 +203,32 @@ class Accumulator:
             for place in np.flatnonzero(norm > _SUSPICIOUS_NORM).tolist():
                 _log.warning(
                     "%s: norm correction %.1f; check the normalisation of this image",
-                    self._table.where(int(batch.ids[place])),
+                    self._table.where(int(part.ids[place])),
                     norm[place],
                 )
         return np.asarray(norm)
 
-    def _add_scales(self, batch: BatchImages, stored: StoredSums, good: NDArray[np.bool_]) -> None:
-        group = self._table.scale_group[batch.ids[good]]
+    def _add_scales(self, part: PartNumbers, good: NDArray[np.bool_]) -> None:
+        group = self._table.scale_group[part.ids[good]]
         old = np.maximum(self._settings.scale_correction[group], SMALLEST_SCALE)
         sums = self._sums
-        sums.scale_xa = _added_by_place(sums.scale_xa, group, stored.scale_cross[good] / old)
-        sums.scale_aa = _added_by_place(sums.scale_aa, group, stored.scale_power[good] / old**2)
+        sums.scale_xa = _added_by_place(sums.scale_xa, group, part.stored.scale_cross[good] / old)
+        sums.scale_aa = _added_by_place(sums.scale_aa, group, part.stored.scale_power[good] / old**2)
 
     def _record(
         self,
         setup: OpticsSetup,
-        batch: BatchImages,
-        samples: FineSamples,
+        part: PartNumbers,
         tables: OrientationTables,
         kept: NDArray[np.int64],
     ) -> None:
         """Write down the best sample of each image."""
-        settings, best = self._settings, samples.best
+        settings, best = self._settings, part.best
         pixel_size = setup.geometry.optics.pixel_size_angst
         shift = settings.translations_px(pixel_size, fine=True)[best.translations[kept]]
-        offset = (batch.offset_px[kept] + shift) * pixel_size
+        offset = (part.offset_px[kept] + shift) * pixel_size
         rot, tilt, psi = tables.angles(settings, self._table, best.frames[kept], best.psis[kept])
-        ids, results = batch.ids[kept], self._results
+        ids, results = part.ids[kept], self._results
         results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = rot, tilt, psi
         results.origin_x_angst[ids], results.origin_y_angst[ids] = offset[:, 0], offset[:, 1]
         results.class_number[ids] = best.classes[kept]
@@ -248,7 +280,7 @@ def _added(total: float, values: NDArray[np.float64]) -> float:
 
 def _add_rows(total: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
     """Add rows to a sum of rows, one after the other, in place."""
-    # along the first axis NumPy adds row after row
+    # along the first axis NumPy adds row after row, as a loop would
     total[:] = np.add.reduce(np.concatenate([total[None], rows]), axis=0)
 
 

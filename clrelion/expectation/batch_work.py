@@ -6,7 +6,6 @@ In: a batch of raw images.  Out: its share of the sums (specification E 5, desig
 from __future__ import annotations
 
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import DeviceMemoryError
-from clrelion.expectation.accumulate import Accumulator
+from clrelion.expectation.accumulate import PartNumbers
+from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.coarse_product import chosen_product
 from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
@@ -58,7 +58,7 @@ _MOST_ENTRIES = 2**31
 
 
 class BatchWork:
-    """Processes the batches of one optics group, one after the other or by threads in turns."""
+    """Processes the batches of one optics group, one after the other."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class BatchWork:
         tables: OrientationTables,
         volumes: BackprojectionVolumes,
         orientation_sums: OrientationSums,
-        accumulator: Accumulator,
+        bookkeeping: Bookkeeping,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -83,15 +83,13 @@ class BatchWork:
         self._tools = FineTools(
             session, settings, setup, projector, tables, volumes, orientation_sums
         )
-        self._accumulator = accumulator
-        self._one_adds = threading.Lock()
+        self._bookkeeping = bookkeeping
         self._slice_table: Array | None = None
         self._dense_space: DeviceSpace | None = None
         self._wants_table = plan.table_fits and setup.fine_is_full
         self._panels: CoarsePanels | None = None
         if settings.is_dense:
             self._panels = CoarsePanels(
-                session,
                 chosen_product(session),
                 projector,
                 tables,
@@ -105,7 +103,7 @@ class BatchWork:
     def process(self, host: HostBatch, uploaded: ResidentSlice | None = None) -> None:
         """Process one batch as it came from the files; its images may be on the device already."""
         for bad in host.bad_ids.tolist():
-            self._accumulator.skipped[bad] = NOT_FINITE  # the loader has named it
+            self._bookkeeping.skip(bad, NOT_FINITE, is_told=True)  # the loader has named it
         images = host.images if uploaded is None else uploaded
         self._process_ids(host.ids, images, host.reconstruct_images)
 
@@ -133,7 +131,7 @@ class BatchWork:
                 self._process_ids(ids[span], images[span], None if others is None else others[span])
             return
         for place in np.flatnonzero(significant.is_bad).tolist():
-            self._accumulator.skip(int(ids[place]), "no finite weight")
+            self._bookkeeping.skip(int(ids[place]), "no finite weight")
         self._consider_table(significant)
         first = 0
         while first < batch.n:
@@ -153,9 +151,7 @@ class BatchWork:
             with session.profile.timer("getImg"):
                 batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
-            with session.turns.given_up():
-                found = listed.result()
-            space = self._space(ids, found)
+            space = self._space(ids, listed.result())
             operands = self._operands(batch, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
@@ -179,9 +175,8 @@ class BatchWork:
         session, settings = self._session, self._settings
         if listed is not None:
             return DeviceSpace.upload(session, listed)
-        with session.turns.kept():
-            if self._dense_space is None:
-                self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
+        if self._dense_space is None:
+            self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
         return self._dense_space.with_images(session, *dense_images(settings, ids))
 
     def _operands(self, batch: BatchImages, scoring: ScoringList) -> ScoringOperands:
@@ -224,13 +219,13 @@ class BatchWork:
         n_fine *= settings.n_classes
         if significant.block_start[-1] * settings.n_child_orientations < n_fine:
             return
-        self._wants_table = False  # one attempt
         try:
-            with self._session.turns.kept(), self._session.profile.timer("getDiff"):
+            with self._session.profile.timer("getDiff"):
                 self._slice_table = self._made_table()
         except DeviceMemoryError as error:
             _log.warning("%s; going on without a table of all fine slices", error)
             self._session.release_unused()
+            self._wants_table = False
 
     def _made_table(self) -> Array:
         tables, per_block = self._tables, self._settings.n_child_orientations
@@ -315,10 +310,8 @@ class BatchWork:
             found = significant.n_significant[first:last]
             if self._settings.oversampling == 0:
                 found = samples.n_found
-            with self._session.turns.given_up(), self._one_adds:
-                self._accumulator.add(
-                    self._setup, images, samples, stored, self._tables, found, ctf2
-                )
+            numbers = PartNumbers.of(images, samples, stored, found, ctf2)
+            self._bookkeeping.add(self._setup, numbers, self._tables)
         return last
 
     def _blocks_per_run(self, n_images: int) -> int:

@@ -60,8 +60,6 @@ class CoarsePanels:
 
     Parameters
     ----------
-    session
-        Device.
     product
         Matrix product they are for.
     columns_per_run
@@ -72,7 +70,6 @@ class CoarsePanels:
 
     def __init__(
         self,
-        session: DeviceSession,
         product: CoarseProduct,
         projector: Projector,
         tables: OrientationTables,
@@ -82,7 +79,6 @@ class CoarsePanels:
         columns_per_run: int,
         keep: bool,
     ) -> None:
-        self._session = session
         self.product = product
         self._projector = projector
         self._tables = tables
@@ -96,22 +92,21 @@ class CoarsePanels:
     def for_each_run(self, work: Callable[[int, Operand, Array, int], None]) -> None:
         """Call ``work(first column, projections, powers, number of columns)`` for each run."""
         for first in range(0, self._n, self._run):
-            with self._session.turns.kept():
-                made = self._kept.get(first) or self._made(first)
+            made = self._kept.get(first)
+            if made is None:
+                n = min(self._run, self._n - first)
+                projections, powers, n_columns = self._projector.grid_panels(
+                    self._tables.coarse_frames,
+                    self._tables.coarse_psis,
+                    first,
+                    n,
+                    self._pixels,
+                    self._xy,
+                )
+                made = (self.product.panels(projections), powers, n_columns)
                 if self._keep:
                     self._kept[first] = made
             work(first, *made)
-
-    def _made(self, first: int) -> tuple[Operand, Array, int]:
-        projections, powers, n_columns = self._projector.grid_panels(
-            self._tables.coarse_frames,
-            self._tables.coarse_psis,
-            first,
-            min(self._run, self._n - first),
-            self._pixels,
-            self._xy,
-        )
-        return self.product.panels(projections), powers, n_columns
 
 
 def dense_differences(

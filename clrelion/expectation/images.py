@@ -257,12 +257,9 @@ class ImagePreparation:
 
     def _transform(self, images: Array) -> Array:
         """Half-transforms of a batch, divided by box^2, at the mean detector response."""
-        with self._session.turns.kept():
-            if self._fft is None:
-                self._fft = BatchFFT2D(
-                    self._session, self._box, n_images_expected=self._n_expected
-                )
-            transforms = self._fft(images)
+        if self._fft is None:
+            self._fft = BatchFFT2D(self._session, self._box, n_images_expected=self._n_expected)
+        transforms = self._fft(images)
         if self._response_d is not None:
             n_pixels, n = self._box * (self._box // 2 + 1), images.shape[0]
             self._session.kernel("expectation/scale_transforms")(

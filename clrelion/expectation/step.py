@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +19,9 @@ from clrelion.device.memory import MemoryBudget
 from clrelion.errors import NumericalError
 from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.batch_work import BatchWork
+from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.images import SMALLEST_SCALE
-from clrelion.expectation.in_flight import BatchesInFlight
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.plan import step_size
@@ -143,23 +142,25 @@ class ExpectationStep:
                 session, settings, self._placement, self._table.n
             )
             orientation_sums = OrientationSums(session, settings.n_classes, tables.n_dir)
-        accumulator = Accumulator(settings, self._table, results)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        while (group := claims.next_group()) is not None:
-            n = claims.expected(group)
-            setup = OpticsSetup(
-                session, settings, group, projector, padding, _TYPICAL_ITERATIONS * n
-            )
-            plan = self._plan(setup, n)
-            work = BatchWork(
-                *(session, settings, self._table, setup, plan, projector, tables, volumes),
-                orientation_sums,
-                accumulator,
-            )
-            self._process_group(work, claims, group, plan, progress)
-        with session.profile.timer("store"):
-            accumulator.add_orientations(orientation_sums.to_host())
-            backprojections = volumes.sums()
+        with Bookkeeping(Accumulator(settings, self._table, results)) as bookkeeping:
+            while (group := claims.next_group()) is not None:
+                n = claims.expected(group)
+                setup = OpticsSetup(
+                    session, settings, group, projector, padding, _TYPICAL_ITERATIONS * n
+                )
+                plan = self._plan(setup, n)
+                work = BatchWork(
+                    *(session, settings, self._table, setup, plan, projector, tables, volumes),
+                    orientation_sums,
+                    bookkeeping,
+                )
+                self._process_group(work, claims, group, plan.batch.batch_size, progress)
+            with session.profile.timer("store"):
+                by_direction = orientation_sums.to_host()
+                backprojections = volumes.sums()
+                accumulator = bookkeeping.finish()
+                accumulator.add_orientations(by_direction)
         return ExpectationResult(accumulator.total(), backprojections, accumulator.skipped)
 
     def _process_group(
@@ -167,11 +168,10 @@ class ExpectationStep:
         work: BatchWork,
         claims: ShareClaims,
         group: int,
-        plan: StepPlan,
+        batch_size: int,
         progress: Callable[[int], None],
     ) -> None:
         """Process particles of one optics group, from the device or from the files."""
-        session, batch_size = self._session, plan.batch.batch_size
         resident = None if self._reconstruct_images is not None else self._resident
         if resident is not None and resident.is_filling(group):
             # several batches, so that reading goes on while the device works
@@ -180,8 +180,7 @@ class ExpectationStep:
         box = self._table.optics[group].box_px
         with (
             ReadAhead(self._table, self._images, self._reconstruct_images) as ahead,
-            UploadAhead(session, box, batch_size, plan.raw_batches, is_on=not stays) as uploads,
-            BatchesInFlight(session, plan.in_flight) as batches,
+            UploadAhead(self._session, box, batch_size, is_on=not stays) as uploads,
         ):
 
             def claim() -> _Claimed | None:
@@ -199,13 +198,12 @@ class ExpectationStep:
                 following = claim() if current.read is not None else None
                 if current.read is None:
                     for part in current.resident or []:
-                        batches.submit(partial(work.process_resident, part))
+                        work.process_resident(part)
                 else:
                     batch, uploaded = current.read.result()
                     if resident is not None:
-                        with session.turns.taken():
-                            resident.keep(batch.ids, batch.images)
-                    batches.submit(partial(work.process, batch, uploaded))
+                        resident.keep(batch.ids, batch.images)
+                    work.process(batch, uploaded)
                 progress(len(current.ids))
                 current = following or claim()
 

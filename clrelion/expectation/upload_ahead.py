@@ -27,8 +27,7 @@ Uploaded = tuple[HostBatch, ResidentSlice | None]
 class UploadAhead:
     """Copies batches in a thread and on a queue of its own; a context that ends with the thread.
 
-    Some buffers take turns: when a batch is sent, the one that had its buffer must have been
-    worked on.
+    Two buffers take turns: when a batch is sent, the last but one must have been worked on.
 
     Parameters
     ----------
@@ -36,19 +35,12 @@ class UploadAhead:
         Device.  On CPUs nothing is copied: the images are in its memory already.
     box, batch_size
         Size of the images, and the most of them in a batch.
-    n_buffers
-        Batches that are worked on at a time, and one more.
     is_on
         False: nothing is copied, the images are held on the device by others.
     """
 
     def __init__(
-        self,
-        session: DeviceSession,
-        box: int,
-        batch_size: int,
-        n_buffers: int = 2,
-        is_on: bool = True,
+        self, session: DeviceSession, box: int, batch_size: int, is_on: bool = True
     ) -> None:
         self._session = session
         self._stages: list[Array] = []
@@ -58,7 +50,7 @@ class UploadAhead:
             return
         try:
             self._stages = [
-                session.empty((batch_size, box, box), np.float32) for _ in range(n_buffers)
+                session.empty((batch_size, box, box), np.float32) for _ in range(2)
             ]
             # work that is under way may still use the memory they were given
             session.finish()
@@ -83,7 +75,7 @@ class UploadAhead:
         stage = None
         if self._stages:
             stage = self._stages[self._turn]
-            self._turn = (self._turn + 1) % len(self._stages)
+            self._turn = 1 - self._turn
         return self._pool.submit(self._copy, read, stage)
 
     def _copy(self, read: Future[HostBatch], stage: Array | None) -> Uploaded:

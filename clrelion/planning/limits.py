@@ -36,8 +36,6 @@ class DeviceLimits:
     fixed_point_bytes
         Bytes that a voxel of the sums takes during the expectation step beside its reals: of three
         64-bit whole numbers where those are added up, else 0.
-    batches_in_flight
-        Batches that may be under way at a time.
     """
 
     budget_bytes: int
@@ -48,7 +46,6 @@ class DeviceLimits:
     real_bytes: int
     operand_copies: int = 1
     fixed_point_bytes: int = 0
-    batches_in_flight: int = 1
 
     @classmethod
     def of(cls, session: DeviceSession, budget: MemoryBudget) -> DeviceLimits:
@@ -62,7 +59,6 @@ class DeviceLimits:
             real_bytes=np.dtype(session.real).itemsize,
             operand_copies=1 if session.template_params["tensor"] == "none" else 2,
             fixed_point_bytes=_FIXED_POINT_BYTES if sums_are_fixed_point(session) else 0,
-            batches_in_flight=session.batches_in_flight,
         )
 
 

@@ -20,12 +20,6 @@ _RUN_SHARE = 0.1
 _FINE_SHARE = 0.25
 _MAX_BATCH = 8192
 _FEWEST_ROWS = 64
-_WORTH_A_BATCH = 1024
-"""Particles that are worth a batch of their own where several batches are under way."""
-_FEWEST_IN_FLIGHT = 64
-"""Where fewer particles fit into each of several batches, one batch has all the memory."""
-_BATCHES_OF_EACH = 4
-"""Batches that follow one another in each place; with few, the device waits at the ends."""
 _FEW_PARTICLES = 8
 """As long as so many fit, all classes stay on the device: fewer would leave it idle."""
 _WORK_SHARE = 0.125
@@ -94,8 +88,6 @@ class StepPlan:
         Room for the fine pass of a part of a batch.
     largest_bytes
         Largest single buffer.
-    in_flight
-        Batches under way at a time.
     """
 
     batch: Plan
@@ -107,18 +99,10 @@ class StepPlan:
     fine_bytes: int
     largest_bytes: int
     is_dense: bool
-    in_flight: int = 1
-
-    @property
-    def raw_batches(self) -> int:
-        """Batches whose raw images are on the device: under way, next, and on their way."""
-        return _raw_batches(self.in_flight)
 
     def lines(self) -> list[str]:
         """Text of the plan."""
         lines = [*self.batch.lines(), f"  volumes: {self.placement.text()}"]
-        if self.in_flight > 1:
-            lines.append(f"  batches under way at a time: {self.in_flight}")
         if self.is_dense:
             kept = "kept for the whole step" if self.keep_panels else "made again for each batch"
             lines.append(f"  coarse orientations a launch: {self.columns_per_run}, {kept}")
@@ -140,17 +124,6 @@ def plan_step(
     """
     if placement is None:
         placement = place_volumes(limits, size.volumes, working_bytes(limits, size))
-    if limits.batches_in_flight > 1 and placement.is_whole:
-        plan = _planned(limits, size, placement, limits.batches_in_flight)
-        if plan.batch.batch_size >= min(_FEWEST_IN_FLIGHT, size.n_particles):
-            return plan
-    # where memory is short, one batch has it all
-    return _planned(limits, size, placement, 1)
-
-
-def _planned(
-    limits: DeviceLimits, size: StepSize, placement: VolumePlacement, in_flight: int
-) -> StepPlan:
     real_bytes, largest = limits.real_bytes, limits.largest_buffer_bytes
     n_all = size.n_orientations if size.is_dense else 0
     free = max(1, limits.budget_bytes - placement.bytes)
@@ -158,25 +131,20 @@ def _planned(
     n_columns = -(-n_all // width) * width
     column_bytes = _column_values(limits) * size.n_coarse_padded * real_bytes
     keep = n_columns * column_bytes <= min(_KEPT_SHARE * free, largest)
-    run_share = _RUN_SHARE / in_flight
-    run = n_columns if keep else int(min(run_share * free, largest) // column_bytes)
+    run = n_columns if keep else int(min(_RUN_SHARE * free, largest) // column_bytes)
     run = max(width, run // width * width)
     row_bytes = 2 * size.n_fine_padded * real_bytes
     table_bytes = n_all * size.n_child_orientations * row_bytes
     table_fits = size.is_dense and table_bytes <= min(_KEPT_SHARE * free, largest)
-    fine_bytes = int(_FINE_SHARE * free / in_flight)
-    run_bytes = run * column_bytes * (1 if keep else in_flight)
+    fine_bytes = int(_FINE_SHARE * free)
     buffers = [
         BufferNeed("references and sums", placement.bytes),
-        BufferNeed("coarse slices", run_bytes if size.is_dense else 0),
+        BufferNeed("coarse slices", run * column_bytes if size.is_dense else 0),
         BufferNeed("fine slices (table)", table_bytes if table_fits else 0),
-        BufferNeed("fine pass", in_flight * fine_bytes),
-        *_buffers_of_particles(limits, size, in_flight),
+        BufferNeed("fine pass", fine_bytes),
+        *_buffers_of_particles(limits, size),
     ]
     in_one = max(1, _samples_bytes(limits, size), _shifted_bytes(limits, size))
-    n_batches = 1
-    if in_flight > 1:
-        n_batches = max(1, min(size.n_particles // _WORTH_A_BATCH, _BATCHES_OF_EACH * in_flight))
     batch = plan_batches(
         size.title,
         size.n_particles,
@@ -184,9 +152,9 @@ def _planned(
         MemoryBudget(
             limits.budget_bytes, limits.budget_bytes, 0, None, max(largest, placement.bytes + 1)
         ),
-        max_batch=min(_MAX_BATCH, max(1, largest // in_one), -(-size.n_particles // n_batches)),
+        max_batch=min(_MAX_BATCH, max(1, largest // in_one)),
     )
-    sparse_run = int(min(run_share * free, largest) // (2 * size.n_coarse_padded * real_bytes))
+    sparse_run = int(min(_RUN_SHARE * free, largest) // (2 * size.n_coarse_padded * real_bytes))
     return StepPlan(
         batch=batch,
         placement=placement,
@@ -197,7 +165,6 @@ def _planned(
         fine_bytes=fine_bytes,
         largest_bytes=largest,
         is_dense=size.is_dense,
-        in_flight=in_flight,
     )
 
 
@@ -232,28 +199,22 @@ def _column_values(limits: DeviceLimits) -> int:
     return 2 * limits.operand_copies + 1
 
 
-def _buffers_of_particles(
-    limits: DeviceLimits, size: StepSize, in_flight: int = 1
-) -> list[BufferNeed]:
-    samples = in_flight * _samples_bytes(limits, size)
-    images = bytes_per_image(size.box_px, size.n_list, limits.real_bytes, in_flight)
+def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNeed]:
+    samples = _samples_bytes(limits, size)
     return [
-        BufferNeed("images", 0, images),
-        BufferNeed("shifted images", 0, in_flight * _shifted_bytes(limits, size)),
+        BufferNeed("images", 0, bytes_per_image(size.box_px, size.n_list, limits.real_bytes)),
+        BufferNeed("shifted images", 0, _shifted_bytes(limits, size)),
         BufferNeed("squared differences", 0, samples),
         BufferNeed("candidate weights", 0, samples),
         BufferNeed("norms and maxima", 0, 2 * samples // max(1, size.n_translations)),
     ]
 
 
-def _raw_batches(in_flight: int) -> int:
-    # the one that is read next and, where others have not ended when it is, one that waits
-    return 2 if in_flight == 1 else in_flight + 2
+def bytes_per_image(box: int, n_list: int, real_bytes: int) -> int:
+    """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels.
 
-
-def bytes_per_image(box: int, n_list: int, real_bytes: int, in_flight: int = 1) -> int:
-    """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels."""
+    Raw twice: the next batch is on its way.
+    """
     pixels = box * box
     transforms = 2 * box * (box // 2 + 1) * 2 * real_bytes
-    worked_on = 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes
-    return 4 * _raw_batches(in_flight) * pixels + in_flight * worked_on
+    return 8 * pixels + 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes

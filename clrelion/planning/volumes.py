@@ -125,11 +125,6 @@ class VolumePlacement:
     reference_tiles: int
     sum_tiles: int
 
-    @property
-    def is_whole(self) -> bool:
-        """No volume is cut into tiles."""
-        return self.reference_tiles == self.sum_tiles == 1
-
     def text(self) -> str:
         """Say in words where the volumes are."""
         if self.stays:

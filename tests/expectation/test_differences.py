@@ -51,8 +51,8 @@ class Coarse:
     def dense(self, columns_per_run: int, keep: bool) -> NDArray[np.float64]:
         coarse = self.setup.coarse
         panels = CoarsePanels(
-            self.session, chosen_product(self.session), self._projector, self._tables, self.n,
-            coarse.pixels, coarse.pixel_xy, columns_per_run, keep,
+            chosen_product(self.session), self._projector, self._tables, self.n, coarse.pixels,
+            coarse.pixel_xy, columns_per_run, keep,
         )  # fmt: skip
         for _ in range(2):  # the second time from what was kept
             samples = dense_differences(

@@ -1,0 +1,57 @@
+"""Copies between host and device that the host does not wait for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from clrelion.device import transfers as module
+from clrelion.device.large_copies import write_bytes
+from clrelion.device.session import DeviceSession
+
+
+@pytest.fixture
+def card(session: DeviceSession) -> DeviceSession:
+    """Session that treats its device as a graphics card."""
+    opened = DeviceSession(session.info)
+    opened._transfers._waits_for_uploads = False
+    return opened
+
+
+def test_host_arrays_may_change_at_once(card: DeviceSession) -> None:
+    """Of many uploads in a row, each has the numbers that were there when it was asked for."""
+    rng = np.random.default_rng(3)
+    sent, kept = [], []
+    for n in (1, 2, 257, 5000):
+        for _ in range(20):
+            host = rng.integers(0, 1000, n).astype(np.int32)
+            kept.append(host.copy())
+            sent.append(card.to_device(host))
+            host[:] = -1
+    for array, expected in zip(sent, kept, strict=True):
+        np.testing.assert_array_equal(card.to_host(array), expected)
+        assert card.read_int(array, len(expected) - 1) == expected[-1]
+
+
+def test_large_arrays_are_not_copied_on_the_host(
+    card: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+
+    def noted(queue: object, memory: object, start: int, host: NDArray[np.uint8]) -> None:
+        waited.append(host.nbytes)
+        write_bytes(queue, memory, start, host)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "write_bytes", noted)
+    card.to_device(np.zeros(module._LARGEST_LATER_BYTES, np.uint8))
+    assert waited == []
+    card.to_device(np.zeros(module._LARGEST_LATER_BYTES + 1, np.uint8))
+    assert waited == [module._LARGEST_LATER_BYTES + 1]
+
+
+def test_uploads_that_are_done_are_forgotten(card: DeviceSession) -> None:
+    for _ in range(50):
+        card.to_device(np.zeros(10, np.float32))
+        card.finish()
+    assert len(card._transfers._uploads) <= 2
