@@ -211,9 +211,9 @@ class Accumulator:
     def _add_scales(self, part: PartNumbers, good: NDArray[np.bool_]) -> None:
         group = self._table.scale_group[part.ids[good]]
         old = np.maximum(self._settings.scale_correction[group], SMALLEST_SCALE)
-        sums = self._sums
-        sums.scale_xa = _added_by_place(sums.scale_xa, group, part.stored.scale_cross[good] / old)
-        sums.scale_aa = _added_by_place(sums.scale_aa, group, part.stored.scale_power[good] / old**2)
+        sums, stored = self._sums, part.stored
+        sums.scale_xa = _added_by_place(sums.scale_xa, group, stored.scale_cross[good] / old)
+        sums.scale_aa = _added_by_place(sums.scale_aa, group, stored.scale_power[good] / old**2)
 
     def _record(
         self,
