@@ -107,7 +107,11 @@ def _items_of(passes: tuple[tuple[int, int], ...], samples: int, most: int) -> i
     """Work-items of a group of ``samples``: as few idle ones as possible, enough registers."""
     best, best_cost = most, float("inf")
     for items in range(min(_WARP, most), most + 1, _WARP):
-        work = [-(-samples // radix // items) * radix for radix, _ in passes]
+        work = [
+            -(-samples // radix // items) * radix
+            for radix, _ in passes
+            if radix <= _LARGEST_RADIX
+        ]
         if max(work, default=0) <= _SAMPLES_PER_ITEM and sum(work) * items <= best_cost:
             best, best_cost = items, sum(work) * items
     return best

@@ -170,35 +170,35 @@ __kernel __attribute__((reqd_work_group_size(${W}, 1, 1))) void line_fft(
         barrier(CLK_LOCAL_MEM_FENCE);
 % endif
 % else:
-<% outputs = -(-N * L // W) %>
-        real2 sums[${outputs}];
+<% outputs = -(-N // W) %>
+        real2 sums[${outputs}][${L}];
         #pragma unroll
         for (int u = 0; u < ${outputs}; u++) {
-            const int q = item + u * ${W};
-            if (q >= ${N * L}) break;
-            const int place = ${f"q / {L}" if adjacent else f"q % {N}"};
-            const int line = ${f"q % {L}" if adjacent else f"q / {N}"};
-            /* output of butterfly j with inner index (place mod before radix) */
+            const int place = item + u * ${W};
+            if (place >= ${N}) break;
+            /* output of butterfly j with inner index (place mod before radix), of all lines */
             const int j = place / ${before * radix} * ${before} + place % ${before};
             const int angle = place % ${before * radix} * ${N // (before * radix)};
-            real2 sum = (real2)((real)0);
+            #pragma unroll
+            for (int line = 0; line < ${L}; line++) sums[u][line] = (real2)((real)0);
             int turn = 0;
             for (int m = 0; m < ${radix}; m++) {
-                sum += complex_multiply(
-                    buffer[${at(f"j + m * {N // radix}", "line")}], roots[turn]);
+                const real2 root = roots[turn];
+                #pragma unroll
+                for (int line = 0; line < ${L}; line++)
+                    sums[u][line] += complex_multiply(
+                        buffer[${at(f"j + m * {N // radix}", "line")}], root);
                 turn += angle;
                 turn -= turn >= ${N} ? ${N} : 0;
             }
-            sums[u] = sum;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         #pragma unroll
         for (int u = 0; u < ${outputs}; u++) {
-            const int q = item + u * ${W};
-            if (q >= ${N * L}) break;
-            const int place = ${f"q / {L}" if adjacent else f"q % {N}"};
-            const int line = ${f"q % {L}" if adjacent else f"q / {N}"};
-            buffer[${at("place", "line")}] = sums[u];
+            const int place = item + u * ${W};
+            if (place >= ${N}) break;
+            #pragma unroll
+            for (int line = 0; line < ${L}; line++) buffer[${at("place", "line")}] = sums[u][line];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
 % endif
