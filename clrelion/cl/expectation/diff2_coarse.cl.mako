@@ -22,21 +22,16 @@
  * Reference: tests/reference/diff2_coarse.py
  */
 <%include file="/common/types.cl.mako"/>
-<% step = 8 %>
 #define ROWS 64
 #define PANEL 128
 #define ITEMS 128
-#define DEPTH_STEP ${step}
+#define DEPTH_STEP 8
 #define IMAGE_PITCH (ROWS / 4 + 1)
 #define PANEL_PITCH (PANEL / 4 + 1)
-/* what an item brings of a pair of tiles: half a row of the images', quarters of the panel's rows */
-#define SHARE ${step // 2}
-#define PARTS ${step // 4}
-typedef real${step // 2} real_share;
 <%def name="fetch(k)">
-            of_images = *(__global const real_share*)(from_row + ${k});
+            of_images = *(__global const real4*)(from_row + ${k});
             #pragma unroll
-            for (int i = 0; i < PARTS; i++)
+            for (int i = 0; i < 2; i++)
                 of_panel[i] = *(__global const real4*)(from_panel + (long)(${k} + 4 * i) * PANEL);
 </%def>
 
@@ -58,8 +53,9 @@ void diff2_coarse(
     const int ty = (warp / 2) * 8 + lane % 2 + lane / 16 * 2;
     const int tx = (warp % 2) * 16 + lane / 2 % 8;
 
-    /* neighbouring items bring neighbouring rows, so that they write to different banks */
-    const int load_row = lid % ROWS, load_k = (lid / ROWS) * SHARE;
+    /* An item brings half a step of one image row and two fours of the panel. Neighbouring items
+     * bring neighbouring rows, so that they write to different banks. */
+    const int load_row = lid % ROWS, load_k = (lid / ROWS) * 4;
     const int load_depth = lid / (PANEL / 4), load_column = lid % (PANEL / 4);
     __global const real* from_row = images + (long)min(m0 + load_row, n_rows - 1) * depth + load_k;
     __global const real* from_panel =
@@ -71,8 +67,7 @@ void diff2_coarse(
         #pragma unroll
         for (int v = 0; v < 8; v++) sum[u][v] = (real)0;
 
-    real_share of_images;
-    real4 of_panel[PARTS];
+    real4 of_images, of_panel[2];
     ${fetch("0")}
     for (int k0 = 0; k0 < depth; k0 += 2 * DEPTH_STEP) {
         /* twice, so that the compiler knows which of the two tiles it is */
@@ -80,11 +75,11 @@ void diff2_coarse(
 % if now:
         if (k0 + DEPTH_STEP >= depth) break;
 % endif
-% for k in range(step // 2):
+% for k in range(4):
         ((__local real*)image_tile[${now}][load_k + ${k}])[load_row] = of_images.s${k};
 % endfor
         #pragma unroll
-        for (int i = 0; i < PARTS; i++)
+        for (int i = 0; i < 2; i++)
             panel_tile[${now}][load_depth + 4 * i][load_column] = of_panel[i];
         barrier(CLK_LOCAL_MEM_FENCE);
         if (k0 + ${now + 1} * DEPTH_STEP < depth) {
