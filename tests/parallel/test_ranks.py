@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clrelion.cli.main import main
 from clrelion.io.particle_table import read_particles
 from clrelion.io.run_files import read_model
 from tests.parallel.conftest import Launcher, RanksEnded, TwoHosts
@@ -130,3 +131,16 @@ def test_a_rank_killed_on_another_host(two_hosts: TwoHosts, small_set: Path, ran
     assert done.seconds < 30.0
     host = ("hosta", "hostb")[rank]
     assert f"clrelion_refine: rank {rank} on {host}: it is gone without a word" in done.err
+
+
+def test_a_molecule_without_symmetry(launcher: Launcher, tmp_path: Path) -> None:
+    """Five iterations of a classification: no pose has an equivalent one to be mistaken for."""
+    arguments = "--o sim --molecule seed:42,kda:300 --n 64 --box 24 --angpix 12 --snr 0.2 --j 2"
+    assert main(["simulate", *shlex.split(arguments.replace("sim", str(tmp_path / "sim"), 1))]) == 0
+    command = changed(
+        CLASS3D,
+        "--i sim/particles.star --ref sim/ref01.mrc --particle_diameter 190 --iter 5 --o one/run",
+    )
+    succeed(tmp_path, command)
+    run_ranks(launcher, 2, tmp_path, changed(command, "--o two/run"))
+    assert_same(tmp_path, "one/run", "two/run", ["class001"], 5)
