@@ -6,7 +6,6 @@ In: a batch of raw images.  Out: its share of the sums (specification E 5, desig
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.fine_part import FinePart, FineTools
 from clrelion.expectation.images import BatchImages, memory_of_part
+from clrelion.expectation.lists_ahead import ListsAhead
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.projections import Projector, SliceRows
@@ -32,7 +32,6 @@ from clrelion.expectation.search_space import (
     dense_images,
     dense_search_space,
     log_translation_priors,
-    sparse_search_space,
 )
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.sparse import sparse_differences
@@ -72,6 +71,7 @@ class BatchWork:
         volumes: BackprojectionVolumes,
         orientation_sums: OrientationSums,
         bookkeeping: Bookkeeping,
+        lists: ListsAhead,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -84,6 +84,7 @@ class BatchWork:
             session, settings, setup, projector, tables, volumes, orientation_sums
         )
         self._bookkeeping = bookkeeping
+        self._lists = lists
         self._slice_table: Array | None = None
         self._dense_space: DeviceSpace | None = None
         self._wants_table = plan.table_fits and setup.fine_is_full
@@ -146,12 +147,11 @@ class BatchWork:
     ) -> tuple[BatchImages, DeviceSpace, NDArray[np.float64], SignificantSamples]:
         """Run getImg, the coarse pass and the selection of significant samples."""
         session, settings, setup = self._session, self._settings, self._setup
-        with ThreadPoolExecutor(1, thread_name_prefix="search-space") as beside:
-            listed = beside.submit(self._listed, ids)
-            with session.profile.timer("getImg"):
-                batch = setup.preparation.prepare(ids, images, self._table, others)
+        listed = self._lists.take(ids)
+        with session.profile.timer("getImg"):
+            batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
-            space = self._space(ids, listed.result())
+            space = self._space(ids, None if listed is None else listed.result())
             operands = self._operands(batch, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
@@ -163,12 +163,6 @@ class BatchWork:
             )
             significant = find_significant(session, settings, samples, space, log_translation)
         return batch, space, log_translation, significant
-
-    def _listed(self, ids: NDArray[np.int64]) -> SearchSpace | None:
-        """Orientations of these particles if they have lists of their own; host work alone."""
-        if self._settings.is_dense:
-            return None
-        return sparse_search_space(self._settings, self._table, ids)
 
     def _space(self, ids: NDArray[np.int64], listed: SearchSpace | None) -> DeviceSpace:
         """Orientations of these particles; what all particles share is uploaded once."""

@@ -22,6 +22,7 @@ from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.images import SMALLEST_SCALE
+from clrelion.expectation.lists_ahead import ListsAhead
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.plan import step_size
@@ -143,7 +144,10 @@ class ExpectationStep:
             )
             orientation_sums = OrientationSums(session, settings.n_classes, tables.n_dir)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        with Bookkeeping(Accumulator(settings, self._table, results)) as bookkeeping:
+        with (
+            Bookkeeping(Accumulator(settings, self._table, results)) as bookkeeping,
+            ListsAhead(settings, self._table) as lists,
+        ):
             while (group := claims.next_group()) is not None:
                 n = claims.expected(group)
                 setup = OpticsSetup(
@@ -153,9 +157,9 @@ class ExpectationStep:
                 work = BatchWork(
                     *(session, settings, self._table, setup, plan, projector, tables, volumes),
                     orientation_sums,
-                    bookkeeping,
+                    *(bookkeeping, lists),
                 )
-                self._process_group(work, claims, group, plan.batch.batch_size, progress)
+                self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
                 by_direction = orientation_sums.to_host()
                 backprojections = volumes.sums()
@@ -166,6 +170,7 @@ class ExpectationStep:
     def _process_group(
         self,
         work: BatchWork,
+        lists: ListsAhead,
         claims: ShareClaims,
         group: int,
         batch_size: int,
@@ -188,14 +193,17 @@ class ExpectationStep:
                 if not len(ids):
                     return None
                 found = None if resident is None else resident.find(ids)
+                for part in [ids] if found is None else [one.ids for one in found]:
+                    lists.begin(part)
                 if found is not None:
                     return _Claimed(ids, found, None)
                 return _Claimed(ids, None, uploads.send(ahead.read(ids)))
 
             current = claim()
             while current is not None:
-                # what is on the device already needs no time to be read
-                following = claim() if current.read is not None else None
+                # what is on the device already and shares its orientations needs no time before
+                is_ahead = current.read is not None or lists.are_needed
+                following = claim() if is_ahead else None
                 if current.read is None:
                     for part in current.resident or []:
                         work.process_resident(part)
