@@ -501,3 +501,33 @@ def test_results_do_not_depend_on_where_volumes_live(
     if on_device:
         found.backprojections = [volume.to_host() for volume in found.backprojections]
     same_as(expected, (found, results))
+
+
+@pytest.mark.parametrize(
+    ("name", "tiles"), [("noise fill", TILES[0]), ("noise fill", TILES[3]), ("local", TILES[1])]
+)
+def test_tiles_with_the_kernels_of_graphics_cards(
+    session_double: DeviceSession,
+    planned: Callable[..., None],
+    name: str,
+    tiles: tuple[int, int, bool],
+) -> None:
+    """As above, where CPUs use other kernels; one batch must not meet the tiles of another."""
+    card = DeviceSession(session_double.info, "double")
+    card.is_cpu = False
+    run, _ = case(name)
+    expected = run.run(card)
+    planned(batch_size=1, fine_bytes=60_000)
+    step = run.step(card)
+    references, sums, on_device = tiles
+    step._placement = replace(
+        step._placement,
+        reference_planes=references,
+        sum_planes=sums,
+        maximizes_on_device=on_device,
+        stays=False,
+    )
+    found, results = run.results_of(step)
+    kind = WaitingSums if on_device else BackprojectionSums
+    assert all(isinstance(volume, kind) for volume in found.backprojections)
+    same_as(expected, (found, results))
