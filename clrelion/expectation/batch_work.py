@@ -19,7 +19,7 @@ from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.fine_part import FinePart, FineTools
 from clrelion.expectation.images import BatchImages, memory_of_part
-from clrelion.expectation.lists_ahead import ListsAhead
+from clrelion.expectation.local_lists import LocalLists
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.projections import Projector, SliceRows
@@ -28,7 +28,6 @@ from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.search_space import (
-    SearchSpace,
     dense_images,
     dense_search_space,
     log_translation_priors,
@@ -71,7 +70,7 @@ class BatchWork:
         volumes: BackprojectionVolumes,
         orientation_sums: OrientationSums,
         bookkeeping: Bookkeeping,
-        lists: ListsAhead,
+        lists: LocalLists,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -147,11 +146,10 @@ class BatchWork:
     ) -> tuple[BatchImages, DeviceSpace, NDArray[np.float64], SignificantSamples]:
         """Run getImg, the coarse pass and the selection of significant samples."""
         session, settings, setup = self._session, self._settings, self._setup
-        listed = self._lists.take(ids)
         with session.profile.timer("getImg"):
             batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
-            space = self._space(ids, None if listed is None else listed.result())
+            space = self._space(ids)
             operands = self._operands(batch, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
@@ -164,11 +162,11 @@ class BatchWork:
             significant = find_significant(session, settings, samples, space, log_translation)
         return batch, space, log_translation, significant
 
-    def _space(self, ids: NDArray[np.int64], listed: SearchSpace | None) -> DeviceSpace:
+    def _space(self, ids: NDArray[np.int64]) -> DeviceSpace:
         """Orientations of these particles; what all particles share is uploaded once."""
         session, settings = self._session, self._settings
-        if listed is not None:
-            return DeviceSpace.upload(session, listed)
+        if self._lists.are_needed:
+            return self._lists.take(ids)
         if self._dense_space is None:
             self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
         return self._dense_space.with_images(session, *dense_images(settings, ids))

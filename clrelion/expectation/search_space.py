@@ -1,7 +1,8 @@
 """Which orientations each image of a batch is compared with, and with what prior.
 
-In: settings and the particles' rows.  Out: log-priors of orientations and translations, and how the
-samples (image, orientation, translation) lie in memory.  Specification E 4.6, 4.7, 5.5.
+In: settings.  Out: log-priors of orientations and translations, and how the samples (image,
+orientation, translation) lie in memory; lists of local searches are those of `local_lists`.
+Specification E 4.6, 4.7, 5.5.
 """
 
 from __future__ import annotations
@@ -12,18 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.io.particle_table import ParticleTable
-from clrelion.orientations.priors import LocalPriors, local_priors
 
 __all__ = [
     "SearchSpace",
     "dense_images",
     "dense_search_space",
+    "kept_search_space",
     "log_translation_priors",
-    "sparse_search_space",
 ]
 
-_UNSET_PRIOR_DEG = 999.0
 _SMALLEST_OFFSET_VARIANCE = 1e-4
 
 
@@ -104,89 +102,23 @@ def _direction_log_prior(
         return np.asarray(np.log(pdf / (mean if mean > 0 else 1.0)))
 
 
-def sparse_search_space(
-    settings: ExpectationSettings, table: ParticleTable, ids: NDArray[np.int64]
-) -> SearchSpace:
-    """Orientations near each particle's own, or only that one, for every considered class."""
-    if settings.keeps_orientation:
-        counts = np.ones(len(ids), dtype=np.int64)
-        direction, psi = ids.copy(), np.zeros(len(ids), dtype=np.int64)
-        log_prior = np.zeros(len(ids))
-    else:
-        counts, direction, psi, log_prior = _local_entries(settings, table, ids)
+def kept_search_space(settings: ExpectationSettings, ids: NDArray[np.int64]) -> SearchSpace:
+    """Each particle's own orientation, for every considered class."""
     alive = np.flatnonzero(settings.pdf_class > 0)
-    class_log = np.zeros(settings.n_classes)
-    if settings.keeps_orientation:
-        # no orientation prior is left: the class probability alone
-        class_log[alive] = np.log(settings.pdf_class[alive] / settings.pdf_class[alive].mean())
-    n_considered = np.full(len(ids), len(alive))
-    chosen = settings.considered_class
-    if chosen is not None:
-        n_considered = np.ones(len(ids), dtype=np.int64)
-        class_log[:] = 0.0
-    # entry number within its image, classes outermost
-    lengths = counts * n_considered
-    start = np.concatenate([[0], np.cumsum(lengths)])
-    image = np.repeat(np.arange(len(ids)), lengths)
-    within = np.arange(start[-1]) - start[image]
-    base_start = np.concatenate([[0], np.cumsum(counts)])
-    base = base_start[image] + within % counts[image]
-    place = within // counts[image]
-    classes = alive[place] if chosen is None else chosen[ids][image]
+    class_log = np.log(settings.pdf_class[alive] / settings.pdf_class[alive].mean())
+    classes = np.tile(alive, len(ids))
+    if settings.considered_class is not None:
+        classes, class_log = settings.considered_class[ids], np.zeros(1)
+    n_each = len(class_log)
     return SearchSpace(
         is_dense=False,
-        n_orientations=lengths,
-        prior_base=start[:-1],
-        log_prior=log_prior[base] + class_log[classes],
-        orientation_class=np.asarray(classes, dtype=np.int64),
-        orientation_dir=direction[base],
-        orientation_psi=psi[base],
-    )
-
-
-def _local_entries(
-    settings: ExpectationSettings, table: ParticleTable, ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Orientations within the local priors: counts by image, directions, psis, ln(prior/mean)."""
-    priors = _priors_of(settings, table, ids)
-    psi_counts = np.diff(priors.psi_offsets)
-    by_direction = psi_counts[priors.psi_block]
-    n_entries = int(by_direction.sum())
-    kept = np.repeat(np.arange(len(priors.dir_index)), by_direction)
-    first = np.concatenate([[0], np.cumsum(by_direction)])[:-1]
-    psi_place = np.arange(n_entries) - first[kept] + priors.psi_offsets[priors.psi_block[kept]]
-    owner = np.repeat(np.arange(len(ids)), np.diff(priors.dir_offsets))
-    counts = np.bincount(owner, weights=by_direction, minlength=len(ids)).astype(np.int64)
-    # the priors of a particle add up to 1, so their mean is 1 / (number of orientations)
-    log_prior = (
-        np.log(priors.dir_prior[kept])
-        + np.log(priors.psi_prior[psi_place])
-        + np.log(counts[owner[kept]])
-    )
-    return counts, priors.dir_index[kept], priors.psi_index[psi_place], log_prior
-
-
-def _priors_of(
-    settings: ExpectationSettings, table: ParticleTable, ids: NDArray[np.int64]
-) -> LocalPriors:
-    search = settings.local_search
-    assert search is not None
-
-    def centre(prior: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
-        if search.centre_on_current:
-            return current[ids]
-        return np.where(prior[ids] == _UNSET_PRIOR_DEG, current[ids], prior[ids])
-
-    return local_priors(
-        settings.orientation_grid,
-        settings.point_group,
-        centre(table.rot_prior_deg, table.rot_deg),
-        centre(table.tilt_prior_deg, table.tilt_deg),
-        centre(table.psi_prior_deg, table.psi_deg),
-        search.sigma_rot_deg,
-        search.sigma_tilt_deg,
-        search.sigma_psi_deg,
-        relion_psi_quirk=not settings.move_psi_prior,
+        n_orientations=np.full(len(ids), n_each),
+        prior_base=np.arange(len(ids)) * n_each,
+        # no orientation prior is left: the class probability alone
+        log_prior=np.tile(class_log, len(ids)),
+        orientation_class=classes,
+        orientation_dir=np.repeat(ids, n_each),
+        orientation_psi=np.zeros(len(ids) * n_each, dtype=np.int64),
     )
 
 

@@ -22,7 +22,7 @@ from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.images import SMALLEST_SCALE
-from clrelion.expectation.lists_ahead import ListsAhead
+from clrelion.expectation.local_lists import LocalLists
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.plan import step_size
@@ -143,11 +143,9 @@ class ExpectationStep:
                 session, settings, self._placement, self._table.n
             )
             orientation_sums = OrientationSums(session, settings.n_classes, tables.n_dir)
+            lists = LocalLists(session, settings, self._table)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        with (
-            Bookkeeping(Accumulator(settings, self._table, results)) as bookkeeping,
-            ListsAhead(settings, self._table) as lists,
-        ):
+        with Bookkeeping(Accumulator(settings, self._table, results)) as bookkeeping:
             while (group := claims.next_group()) is not None:
                 n = claims.expected(group)
                 setup = OpticsSetup(
@@ -170,7 +168,7 @@ class ExpectationStep:
     def _process_group(
         self,
         work: BatchWork,
-        lists: ListsAhead,
+        lists: LocalLists,
         claims: ShareClaims,
         group: int,
         batch_size: int,
@@ -193,8 +191,9 @@ class ExpectationStep:
                 if not len(ids):
                     return None
                 found = None if resident is None else resident.find(ids)
-                for part in [ids] if found is None else [one.ids for one in found]:
-                    lists.begin(part)
+                with self._session.profile.timer("getDiff"):
+                    for part in [ids] if found is None else [one.ids for one in found]:
+                        lists.begin(part)
                 if found is not None:
                     return _Claimed(ids, found, None)
                 return _Claimed(ids, None, uploads.send(ahead.read(ids)))

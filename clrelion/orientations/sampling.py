@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from clrelion.errors import OptionsError
 from clrelion.orientations import healpix_grid
@@ -169,16 +167,6 @@ class OrientationGrid:
         """In-plane angles of the children, float64, (n_psi, 2**oversampling), degrees."""
         offsets = _child_offsets(self.psi_step_deg, self.oversampling)
         return np.asarray(self.psi_deg[:, None] + offsets, dtype=np.float64)
-
-    @cached_property
-    def direction_vectors(self) -> FloatArray:
-        """Unit vectors of the coarse directions, float64, (n_dir, 3)."""
-        return direction_vector(self.rot_deg, self.tilt_deg)
-
-    @cached_property
-    def direction_tree(self) -> cKDTree:
-        """Search tree over `direction_vectors`."""
-        return cKDTree(self.direction_vectors)
 
 
 def _child_offsets(step: float, oversampling: int) -> FloatArray:

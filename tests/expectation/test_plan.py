@@ -12,12 +12,12 @@ from clrelion.device.memory import MemoryBudget
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.plan import _orientations_per_image
 from clrelion.expectation.results import ParticleResults
-from clrelion.expectation.search_space import sparse_search_space
 from clrelion.expectation.settings import LocalSearch
 from clrelion.orientations.sampling import OrientationGrid
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.sharing import claims_on_all
 from tests.expectation.small_run import particle_table, small_run
+from tests.reference.local_lists import sparse_search_space
 
 LOCAL = LocalSearch(3.75, 3.75, 3.75, centre_on_current=True)
 MB = 10**6

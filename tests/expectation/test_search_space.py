@@ -12,14 +12,11 @@ from clrelion.expectation.search_space import (
     SearchSpace,
     dense_search_space,
     log_translation_priors,
-    sparse_search_space,
 )
-from clrelion.expectation.settings import LocalSearch
 from tests.expectation.small_run import SmallRun, small_run
 from tests.reference.expectation_step import Step
 
 IDS = np.array([4, 0, 1])
-LOCAL = LocalSearch(30.0, 25.0, 40.0, centre_on_current=False)
 
 
 def listed(space: SearchSpace, image: int) -> dict[tuple[int, int, int], float]:
@@ -38,7 +35,9 @@ def listed(space: SearchSpace, image: int) -> dict[tuple[int, int, int], float]:
     return {key: value for key, value in out.items() if np.isfinite(value)}
 
 
-def assert_as_in_the_specification(space: SearchSpace, run: SmallRun) -> None:
+def assert_as_in_the_specification(
+    space: SearchSpace, run: SmallRun, tolerance: float = 1e-12
+) -> None:
     step = Step(run.settings, run.table, {}, {})
     for image, particle in enumerate(IDS.tolist()):
         expected = {
@@ -48,7 +47,7 @@ def assert_as_in_the_specification(space: SearchSpace, run: SmallRun) -> None:
         found = listed(space, image)
         assert found.keys() == expected.keys()
         for key, value in expected.items():
-            assert found[key] == pytest.approx(value, abs=1e-12)
+            assert found[key] == pytest.approx(value, abs=tolerance)
 
 
 DENSE: dict[str, dict[str, Any]] = {
@@ -65,60 +64,6 @@ def test_dense(name: str) -> None:
     assert space.is_dense
     assert (space.n_orientations == 2 * 12 * 6).all()
     assert_as_in_the_specification(space, run)
-
-
-SPARSE: dict[str, dict[str, Any]] = {
-    "local": {"local_search": LOCAL},
-    "local, current angles": {"local_search": replace(LOCAL, centre_on_current=True)},
-    "local, symmetry": {"local_search": LOCAL, "symmetry": "D2"},
-    "local, dead class": {"local_search": LOCAL, "pdf_class": np.array([0.0, 1.0])},
-    "local, one class each": {
-        "local_search": LOCAL, "considered_class": np.array([0, 1, 1, 0, 1]),
-    },
-    "kept": {"skip_rotate": True},
-    "kept, dead class": {"skip_align": True, "pdf_class": np.array([0.0, 1.0])},
-    "kept, one class each": {
-        "skip_align": True, "considered_class": np.array([0, 1, 1, 0, 1]),
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SPARSE)
-def test_sparse(name: str) -> None:
-    run = small_run(**SPARSE[name])
-    space = sparse_search_space(run.settings, run.table, IDS)
-    assert not space.is_dense
-    assert_as_in_the_specification(space, run)
-    np.testing.assert_array_equal(
-        space.prior_base, np.cumsum(space.n_orientations) - space.n_orientations
-    )
-
-
-def test_prior_centre_of_the_file_matters() -> None:
-    """Particle 0 has a prior rot of its own."""
-    current = small_run(local_search=replace(LOCAL, centre_on_current=True))
-    of_file = small_run(local_search=LOCAL)
-    spaces = [sparse_search_space(r.settings, r.table, np.array([0])) for r in (current, of_file)]
-    assert listed(spaces[0], 0) != listed(spaces[1], 0)
-
-
-def test_psi_window_moves_with_the_symmetry_mate() -> None:
-    """A particle near the edge of the unit of C2: directions across the seam take psi of the mate.
-
-    With RELION's rule (Q5) all directions have the particle's own psi window.
-    """
-    run = small_run(symmetry="D2", local_search=replace(LOCAL, centre_on_current=True))
-    # beyond the unit of D2 (tilt <= 90), so that the kept directions belong to a mate
-    run.table.rot_deg[:], run.table.tilt_deg[:], run.table.psi_deg[:] = 90.0, 150.0, 20.0
-    quirk = sparse_search_space(run.settings, run.table, IDS)
-    moved = run.changed(move_psi_prior=True)
-    space = sparse_search_space(moved.settings, run.table, IDS)
-    psis = [{psi for _, _, psi in listed(s, 0)} for s in (quirk, space)]
-    assert psis[0] != psis[1]
-    for s in (quirk, space):
-        priors = np.exp(list(listed(s, 0).values()))
-        # divided by their mean
-        assert priors.mean() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("consistent", [False, True])

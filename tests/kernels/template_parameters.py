@@ -9,6 +9,10 @@ _GROUPS = [{"wg": 1}, {"wg": 64}]
 _CTF_MODES = ["intact_first_peak", "phase_flipped", "only_flip_phases", "squared"]
 _TILED = [{"tiled": False}, {"tiled": True}]
 _WIDE = [{"wide": "pair"}, {"wide": "double"}]
+_PRIORS: dict[str, list[Any]] = {
+    "wide": ["pair", "double"],
+    "prior": ["cap", "rot", "tilt", "none"],
+}
 _EPILOGUES = ["none", "add_norm", "correlation"]
 
 
@@ -51,6 +55,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
         dict.fromkeys(_CTF_MODES, True),
         {**dict.fromkeys(_CTF_MODES, False), "only_flip_phases": True},
     ],
+    "expectation/count_directions": _choices(**_PRIORS),
     "expectation/diff2_coarse": _choices(epilogue=_EPILOGUES),
     "expectation/diff2_coarse_vector": _choices(
         epilogue=_EPILOGUES, rows=[4], panel=[32], vector=[8]
@@ -62,6 +67,10 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/diff2_fine_vector": _choices(vector=[8, 16], cross_correlation=[False, True]),
     "expectation/image_maxima": _GROUPS,
     "expectation/insertion_maxima": _GROUPS,
+    "expectation/local_orientations": _choices(**_PRIORS),
+    "expectation/nearest_directions": _choices(**_PRIORS),
+    "expectation/prior_mates": _choices(**_PRIORS),
+    "expectation/psi_windows": _WIDE,
     "expectation/project_grid": _choices(panel=[32], tiled=[False, True]),
     "expectation/project_grid_vector": _choices(panel=[32], tiled=[False, True]),
     "expectation/project_rows": _TILED,

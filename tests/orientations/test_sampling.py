@@ -140,7 +140,7 @@ def test_children_of_the_grid(oversampling: int) -> None:
         np.testing.assert_allclose(psi[3], [45 - 3.75, 45 + 3.75])
     if oversampling == 2:
         np.testing.assert_allclose(psi[0], [-5.625, -1.875, 1.875, 5.625])
-    parents = np.repeat(grid.direction_vectors[:, None], 4**oversampling, axis=1)
+    parents = direction_vector(grid.rot_deg, grid.tilt_deg)[:, None]
     cosine = np.sum(direction_vector(rot, tilt) * parents, axis=-1).clip(-1, 1)
     assert np.rad2deg(np.arccos(cosine)).max() < healpix_grid.maximum_pixel_radius_deg(2)
     some = grid.angles_of_children(np.array([shape[1] * 7, 3]))

@@ -1,4 +1,9 @@
-"""Orientation priors of local searches: which directions and psi angles, with what weights."""
+"""Orientation priors of local searches: which directions and psi angles, with what weights.
+
+By search trees over all directions, in NumPy and SciPy (specification E 4.6).  An angle that is at
+the limit but for rounding is outside, and of directions that are equally near but for rounding the
+first counts, so that nothing is decided by the last bits.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,8 @@ IntArray = npt.NDArray[np.int64]
 
 # A direction or psi angle counts if it is closer than this many standard deviations.
 _CUTOFF_SIGMAS = 3.0
+
+_ROUNDING = 1e-9
 
 # Upper bound of the elements of a temporary table: 8 million doubles, 64 MB.
 _CHUNK_ELEMENTS = 8_000_000
@@ -224,10 +231,10 @@ def _near_great_circle(
     # The search radius has a margin, so that the exact test below alone decides.
     radius = 2.0 * np.sin(np.deg2rad(min(cutoff, 180.0)) / 2.0) * (1.0 + 1e-9)
     pairs = cKDTree(mates).sparse_distance_matrix(
-        grid.direction_tree, radius, output_type="ndarray"
+        cKDTree(_vectors(grid)), radius, output_type="ndarray"
     )
     theta = np.rad2deg(2.0 * np.arcsin(np.minimum(pairs["v"] / 2.0, 1.0)))
-    inside = theta < cutoff
+    inside = _is_within(theta, cutoff)
     theta = theta[inside]
     query = pairs["i"][inside].astype(np.int64)
     index = pairs["j"][inside].astype(np.int64)
@@ -249,12 +256,29 @@ def _near_great_circle(
     return particle[first] + first_particle, index[first], mate[first], theta[order][first]
 
 
+def _vectors(grid: OrientationGrid) -> FloatArray:
+    return direction_vector(grid.rot_deg, grid.tilt_deg)
+
+
+def _is_within(theta_deg: FloatArray, cutoff_deg: float) -> npt.NDArray[np.bool_]:
+    return np.asarray(theta_deg < cutoff_deg * (1.0 - 0.5 * _ROUNDING))
+
+
+def _first_of_least(values: FloatArray) -> IntArray:
+    """Index of the smallest value of each row; of those that differ by rounding the first."""
+    least = values.min(axis=1, keepdims=True)
+    return np.argmax(values <= least * (1.0 + _ROUNDING) + 1e-10, axis=1)
+
+
 def _nearest_direction(grid: OrientationGrid, mates: FloatArray) -> tuple[IntArray, IntArray]:
     """Direction of the grid nearest to any mate (n, n_mates, 3), and that mate."""
-    distance, nearest = grid.direction_tree.query(mates)
-    best = np.argmin(np.asarray(distance), axis=1)
-    index = np.take_along_axis(np.asarray(nearest, dtype=np.int64), best[:, None], axis=1)
-    return index[:, 0], best.astype(np.int64)
+    vectors = _vectors(grid)
+    index, mate = np.empty(len(mates), np.int64), np.empty(len(mates), np.int64)
+    for i, own in enumerate(mates):
+        chords = np.linalg.norm(vectors[:, None] - own, axis=-1)
+        index[i] = _first_of_least(chords.min(axis=1)[None])[0]
+        mate[i] = _first_of_least(chords[index[i]][None])[0]
+    return index, mate
 
 
 def _one_angle_distance(
@@ -265,13 +289,13 @@ def _one_angle_distance(
     is_rot: bool,
 ) -> FloatArray:
     """Angle of every direction to the prior rot or prior tilt, (n, n_dir), degrees."""
-    mates = point_group.equivalent_directions(grid.direction_vectors)
+    mates = point_group.equivalent_directions(_vectors(grid))
     if is_rot:
         across = np.stack([-np.sin(np.deg2rad(rot)), np.cos(np.deg2rad(rot))], axis=-1)
         sines = np.einsum("drj,nj->ndr", mates[..., :2], across)
         from_plane = np.rad2deg(np.arcsin(np.minimum(np.abs(sines), 1.0)))
         return np.asarray(from_plane.min(axis=-1), dtype=np.float64)
-    tilts = np.rad2deg(np.arccos(np.clip(mates[..., 2], -1.0, 1.0)))
+    tilts = np.rad2deg(np.arctan2(np.hypot(mates[..., 0], mates[..., 1]), mates[..., 2]))
     from_tilt = _folded(tilts[None] - tilt[:, None, None])
     return np.asarray(from_tilt.min(axis=-1), dtype=np.float64)
 
@@ -286,10 +310,10 @@ def _near_one_angle(
     theta: FloatArray, sigma: float, first_owner: int
 ) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
     """Entries of a dense (n, n_candidates) table closer than 3 sigma, else the nearest one."""
-    kept = theta < _CUTOFF_SIGMAS * sigma
+    kept = _is_within(theta, _CUTOFF_SIGMAS * sigma)
     lonely = np.flatnonzero(~kept.any(axis=1))
-    nearest = np.argmin(theta[lonely], axis=1)
-    kept[lonely, nearest] = True
+    if len(lonely):
+        kept[lonely, _first_of_least(theta[lonely])] = True
     owner, index = np.nonzero(kept)
     angles = theta[owner, index]
     # A single entry: the angle must not underflow its weight.
