@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.exact_rounding import SumUnits, image_units, rounded
 from clrelion.expectation.fine import BestPoses, FineSamples
 from clrelion.expectation.images import SMALLEST_SCALE, BatchImages
 from clrelion.expectation.optics_setup import OpticsSetup
@@ -95,6 +96,11 @@ class Accumulator:
 
     Particles are added one by one, in their order: how they come in parts does not change a bit.
 
+    Parameters
+    ----------
+    is_exact
+        Round what is added so that sums over some of the particles add up without rounding.
+
     Attributes
     ----------
     skipped
@@ -102,12 +108,18 @@ class Accumulator:
     """
 
     def __init__(
-        self, settings: ExpectationSettings, table: ParticleTable, results: ParticleResults
+        self,
+        settings: ExpectationSettings,
+        table: ParticleTable,
+        results: ParticleResults,
+        is_exact: bool = False,
     ) -> None:
         self._settings = settings
         self._table = table
         self._results = results
         self._sums = empty_sums(settings)
+        self._is_exact = is_exact
+        self._units = SumUnits.of(settings, table.n) if is_exact else SumUnits()
         self._by_shell: dict[int, _ImageSums] = {}
         self.skipped: dict[int, str] = {}
 
@@ -141,11 +153,13 @@ class Accumulator:
             part.sum_weight[good],
         )
         pmax = np.divide(1.0, part.sum_weight, out=np.zeros(part.n), where=good)
-        sums = self._sums
-        sums.sigma2_offset_sum = _added(sums.sigma2_offset_sum, part.sum_offset2[good])
-        sums.norm_sum = _added(sums.norm_sum, norm[good])
-        sums.log_likelihood = _added(sums.log_likelihood, likelihood)
-        sums.pmax_sum = _added(sums.pmax_sum, pmax)
+        sums, units = self._sums, self._units
+        offset2 = rounded(part.sum_offset2[good], units.offset2_angst2)
+        sums.sigma2_offset_sum = _added(sums.sigma2_offset_sum, offset2)
+        sums.norm_sum = _added(sums.norm_sum, rounded(norm[good], units.factor))
+        likelihoods = rounded(likelihood, units.log_likelihood)
+        sums.log_likelihood = _added(sums.log_likelihood, likelihoods)
+        sums.pmax_sum = _added(sums.pmax_sum, rounded(pmax, units.weight))
         if self._settings.do_scale_correction:
             self._add_scales(part, good)
         kept = np.flatnonzero(good)
@@ -177,14 +191,24 @@ class Accumulator:
         good: NDArray[np.bool_],
     ) -> None:
         if setup.group not in self._by_shell:
-            self._by_shell[setup.group] = _ImageSums.of(setup)
+            n_model = self._settings.ori_size // 2 + 1
+            units = self._residual_units(setup)
+            self._by_shell[setup.group] = _ImageSums.of(setup, n_model, units)
         images = self._by_shell[setup.group]
-        _add_rows(images.residual, residual)
+        _add_rows(images.residual, rounded(residual * images.factor, images.units))
         sumw = self._sums.sumw_group
-        sumw[setup.group] = _added(sumw[setup.group], part.sum_omega[good])
+        sum_omega = rounded(part.sum_omega[good], self._units.weight)
+        sumw[setup.group] = _added(sumw[setup.group], sum_omega)
         if part.ctf2 is not None:
             scale = part.scale / setup.geometry.amplitude
-            _add_rows(images.ctf2, (part.ctf2 * scale[:, None])[good])
+            ctf2 = (part.ctf2 * scale[:, None])[good] * images.pixel_share
+            _add_rows(images.ctf2, rounded(ctf2, self._units.factor))
+
+    def _residual_units(self, setup: OpticsSetup) -> NDArray[np.float64]:
+        geometry, noise = setup.geometry, self._settings.sigma2_noise[setup.group]
+        if self._is_exact:
+            return image_units(geometry, noise, self._table.n)
+        return np.zeros(geometry.optics.box_px // 2 + 1)
 
     def add_orientations(self, by_direction: NDArray[np.float64]) -> None:
         """Add the posterior weight of each class and direction, float64 (n_classes, n_dir)."""
@@ -212,8 +236,10 @@ class Accumulator:
         group = self._table.scale_group[part.ids[good]]
         old = np.maximum(self._settings.scale_correction[group], SMALLEST_SCALE)
         sums, stored = self._sums, part.stored
-        sums.scale_xa = _added_by_place(sums.scale_xa, group, stored.scale_cross[good] / old)
-        sums.scale_aa = _added_by_place(sums.scale_aa, group, stored.scale_power[good] / old**2)
+        cross = rounded(stored.scale_cross[good] / old, self._units.scale)
+        power = rounded(stored.scale_power[good] / old**2, self._units.scale)
+        sums.scale_xa = _added_by_place(sums.scale_xa, group, cross)
+        sums.scale_aa = _added_by_place(sums.scale_aa, group, power)
 
     def _record(
         self,
@@ -236,7 +262,7 @@ class Accumulator:
 
 @dataclass
 class _ImageSums:
-    """Sums over the images of one optics group, in units of these images.
+    """Sums over the images of one optics group, by their shells, in units of the model's box.
 
     Attributes
     ----------
@@ -244,33 +270,46 @@ class _ImageSums:
         Of these images.
     shell
         int, (n_list,); image shell of the listed pixels.
-    residual
-        float64, (n_box/2+1,); weighted squared residuals by image shell.
+    factor
+        float64, (n_box/2+1,); from shells and units of these images to those of the model.
+    residual, units
+        float64, (n_box/2+1,); weighted squared residuals by image shell times this factor, and
+        what those of an image are rounded to multiples of; 0: they are not.
+    pixel_share
+        float64, (n_list,); weight of the listed pixels in their model shells.
     ctf2
-        float64, (n_list,); squared CTF of premultiplied images at the listed pixels.
+        float64, (n_list,); squared CTF of premultiplied images at the listed pixels, so weighted.
     """
 
     geometry: ImageGeometry
     shell: NDArray[np.int32]
+    factor: NDArray[np.float64]
     residual: NDArray[np.float64]
+    units: NDArray[np.float64]
+    pixel_share: NDArray[np.float64]
     ctf2: NDArray[np.float64]
 
     @classmethod
-    def of(cls, setup: OpticsSetup) -> _ImageSums:
+    def of(
+        cls, setup: OpticsSetup, n_model_shells: int, units: NDArray[np.float64]
+    ) -> _ImageSums:
         """Nothing added yet."""
         geometry, pixels = setup.geometry, setup.pixels
         n_shells = geometry.optics.box_px // 2 + 1
-        return cls(geometry, pixels.shell, np.zeros(n_shells), np.zeros(pixels.n))
+        factor = geometry.model_shares(n_shells, n_model_shells) * geometry.remap**2
+        listed = int(pixels.shell.max(initial=0)) + 1
+        share = geometry.model_shares(listed, n_model_shells)[pixels.shell]
+        residual, ctf2 = np.zeros(n_shells), np.zeros(pixels.n)
+        return cls(geometry, pixels.shell, factor, residual, units, share, ctf2)
 
     def add_to(self, sums: ParameterSums, group: int) -> None:
         """Add them to the sums by model shell (specification E 5.6, M 3.4)."""
         geometry, noise = self.geometry, sums.sigma2_noise[group]
-        # from the units of these images to those of the model's box
-        noise += geometry.to_model_shells(self.residual, len(noise)) * geometry.remap**2
+        noise += geometry.sums_of_model_shells(self.residual, len(noise))
         if geometry.optics.ctf_premultiplied:
             by_shell = np.bincount(self.shell, weights=self.ctf2).astype(np.float64)
             target = sums.ctf2[group]
-            target += geometry.to_model_shells(by_shell, len(target))
+            target += geometry.sums_of_model_shells(by_shell, len(target))
 
 
 def _added(total: float, values: NDArray[np.float64]) -> float:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["N_TRIAL_PARTICLES", "Accuracies", "TrialSums", "expected_accuracies", "try_particles"]
+__all__ = ["N_TRIAL_PARTICLES", "Accuracies", "TrialErrors", "expected_accuracies", "try_particles"]
 
 N_TRIAL_PARTICLES = 100
 """Particles at the head of the processing order that are tried."""
@@ -43,7 +43,8 @@ _LARGEST_SHIFT_STEP = 2.0
 _WORK_GROUP = 128
 _MOST_ERRORS = 16
 """Errors of a particle in a launch; most particles are told after fewer."""
-_LAUNCH_BYTES = 64 * 10**6
+_LAUNCH_BYTES, _LARGE_BYTES = 64 * 10**6, 512 * 10**6
+"""Slices made at a time; the larger number where there is room for them."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,19 @@ class Accuracies:
 
 
 @dataclass(frozen=True)
-class TrialSums:
-    """What some of the trial particles add to the accuracies.
+class TrialErrors:
+    """What some of the trial particles tell.
 
     Attributes
     ----------
-    n
-        Particles.
     rotation_deg, shift_angst
-        float64, (K,); sums of their smallest telling errors.
+        float64, (K, n); smallest telling error of each of them.
     by_shell
-        float64, (K, N/2+1); sums of what tells them.
+        float64, (K, n, N/2+1); what tells the rotation.
     is_large
         bool, (K,); classes that are large enough to tell.
     """
 
-    n: int
     rotation_deg: NDArray[np.float64]
     shift_angst: NDArray[np.float64]
     by_shell: NDArray[np.float64]
@@ -92,7 +90,7 @@ def try_particles(
     table: ParticleTable,
     ids: NDArray[np.int64],
     count: Callable[[int], None] = lambda _: None,
-) -> TrialSums:
+) -> TrialErrors:
     """Try the particles ``ids`` at their present poses.
 
     Parameters
@@ -106,38 +104,40 @@ def try_particles(
     """
     projector = Projector(session, settings.references)
     padding = next(r.padding_factor for r in settings.references if r is not None)
-    n_classes, n_shells = settings.n_classes, settings.ori_size // 2 + 1
-    rotation, shift = np.zeros(n_classes), np.zeros(n_classes)
-    histogram = np.zeros((n_classes, n_shells))
+    shape = settings.n_classes, len(ids)
+    n_shells = settings.ori_size // 2 + 1
+    rotation, shift = np.zeros(shape), np.zeros(shape)
+    by_shell = np.zeros((*shape, n_shells))
     is_large = settings.pdf_class >= _SMALLEST_CLASS
     # these numbers choose the angle or axis of each particle (specification C.3)
     draws = first_random_numbers(settings.random_seed + ids) / C_LIBRARY_LARGEST
     groups = table.optics_group[ids]
     for group in np.unique(groups).tolist():
-        chosen = groups == group
+        chosen = np.flatnonzero(groups == group)
         setup = OpticsSetup(session, settings, group, projector, padding)
-        trial = _Trials(session, setup, projector, table, ids[chosen], draws[chosen])
-        pixel_size = setup.geometry.optics.pixel_size_angst
-        for k in np.flatnonzero(is_large).tolist():
-            rotation[k] += trial.rotation_errors(k, histogram[k]).sum()
-            shift[k] += pixel_size * trial.shift_errors(k).sum()
-            count(int(chosen.sum()))
-    return TrialSums(len(ids), rotation, shift, histogram, is_large)
+        trials = _Trials(session, setup, projector, table, ids[chosen], draws[chosen], n_shells)
+        for classes in trials.classes_at_a_time(np.flatnonzero(is_large)):
+            place = np.ix_(classes, chosen)
+            rotation[place], by_shell[place], shift[place] = trials.smallest_errors(classes)
+            count(len(classes) * len(chosen))
+    return TrialErrors(rotation, shift, by_shell, is_large)
 
 
-def expected_accuracies(parts: Sequence[TrialSums]) -> Accuracies:
-    """Estimate the accuracies from all trial particles."""
-    first = parts[0]
-    total_by_shell = np.sum([part.by_shell for part in parts], axis=0)
-    of_class = total_by_shell.sum(axis=1, keepdims=True)
-    n = max(1, sum(part.n for part in parts))
-    rotation = np.sum([part.rotation_deg for part in parts], axis=0)
-    shift = np.sum([part.shift_angst for part in parts], axis=0)
+def expected_accuracies(parts: Sequence[TrialErrors]) -> Accuracies:
+    """Estimate the accuracies from all trial particles, given in their order.
+
+    How they come in parts does not change a bit.
+    """
+    is_large = parts[0].is_large
+    by_shell = np.concatenate([part.by_shell for part in parts], axis=1).sum(axis=1)
+    of_class = by_shell.sum(axis=1, keepdims=True)
+    rotation = np.concatenate([part.rotation_deg for part in parts], axis=1).mean(axis=1)
+    shift = np.concatenate([part.shift_angst for part in parts], axis=1).mean(axis=1)
     return Accuracies(
-        rot_deg=np.where(first.is_large, rotation / n, _UNKNOWN),
-        trans_angst=np.where(first.is_large, shift / n, _UNKNOWN),
+        rot_deg=np.where(is_large, rotation, _UNKNOWN),
+        trans_angst=np.where(is_large, shift, _UNKNOWN),
         orientability=np.divide(
-            total_by_shell, of_class, out=np.zeros_like(total_by_shell), where=of_class > 0
+            by_shell, of_class, out=np.zeros_like(by_shell), where=of_class > 0
         ),
     )
 
@@ -157,7 +157,10 @@ def _trial_errors(
 
 
 class _Trials:
-    """Trial particles of one optics group; comparisons run on the device."""
+    """Trial particles of one optics group in several classes; comparisons run on the device.
+
+    A trial is a particle in a class; those of a class follow one another.
+    """
 
     def __init__(
         self,
@@ -167,29 +170,71 @@ class _Trials:
         table: ParticleTable,
         ids: NDArray[np.int64],
         draws: NDArray[np.float64],
+        n_shells: int,
     ) -> None:
         self._session = session
         self._projector = projector
         self._setup = setup
         self._draws = draws
+        self._n = len(ids)
         self._angles = np.stack([table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]], -1)
         scoring = setup.fine
-        ctf = np.asarray(
-            session.to_host(setup.preparation.transfer.contrast_transfer(ids, table)),
-            dtype=np.float64,
-        )
+        n_padded = scoring.pixels.n_padded
+        ctf = session.to_host(setup.preparation.transfer.contrast_transfer(ids, table))
         # the ones that stand for the CTF without --ctf may have more rows
         ctf = ctf[: len(ids)][:, scoring.places]
-        weight = np.zeros((len(ids), scoring.pixels.n_padded))
-        weight[:, : ctf.shape[1]] = 0.5 * np.square(ctf) * setup.sigma_weight
-        self._weight = weight[:, : ctf.shape[1]]
-        self._weight_d = session.to_device(weight, session.real)
+        weight = np.zeros((len(ids), n_padded), dtype=session.real)
+        weight[:, : ctf.shape[1]] = ctf**2 * (0.5 * setup.sigma_weight).astype(session.real)
+        self._weight_d = session.to_device(weight)
         self._kxy_d = session.to_device(scoring.pixels.kxy())
         self._psi: Array = session.to_device(np.array([[1.0, 0.0]]), session.real)
         self._wg = 1 if session.is_cpu else _WORK_GROUP
+        self._slice_bytes = 2 * n_padded * np.dtype(session.real).itemsize
+        self._launch_bytes = _LAUNCH_BYTES
+        if not session.is_cpu:
+            self._launch_bytes = max(_LAUNCH_BYTES, min(_LARGE_BYTES, session.room_bytes // 4))
+        self._n_shells = n_shells
+        of_image = scoring.pixels.shell[: ctf.shape[1]]
+        shell = np.minimum(round_half_away(of_image / setup.geometry.remap), n_shells - 1)
+        counts = np.bincount(shell, minlength=n_shells)
+        self._shell_start = session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32)
+        self._shell_pixel = session.to_device(np.argsort(shell, kind="stable"), np.int32)
 
-    def _slices(self, k: int, angles: NDArray[np.float64]) -> Array:
-        """Slices of class k at Euler angles (n, 3) in degrees, real (n, 2, n_padded)."""
+    def classes_at_a_time(self, classes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Split classes so that the right slices of a part fit into a launch."""
+        n = max(1, self._launch_bytes // (self._n * self._slice_bytes))
+        return np.split(classes, range(n, len(classes), n)) if len(classes) else []
+
+    def smallest_errors(
+        self, classes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Find the smallest telling errors of all particles in some classes.
+
+        Returns
+        -------
+        rotation_deg
+            float64, (classes, n).
+        by_shell
+            float64, (classes, n, N/2+1); what tells them, 0 for those that nothing tells
+            (specification E F.3).
+        shift_angst
+            float64, (classes, n).
+        """
+        shape = len(classes), self._n
+        of_trial = np.repeat(classes, self._n)
+        start = self._slices(of_trial, np.tile(self._angles, (len(classes), 1)))
+        rotation, is_told = self._rotations(of_trial, start)
+        by_shell = np.zeros((len(of_trial), self._n_shells))
+        told = np.flatnonzero(is_told)
+        n = max(1, self._launch_bytes // self._slice_bytes)
+        for part in np.split(told, range(n, len(told), n)) if len(told) else []:
+            by_shell[part] = self._shells(of_trial, start, part, rotation[part])
+        pixel_size = self._setup.geometry.optics.pixel_size_angst
+        shift = pixel_size * self._shifts(start)
+        return rotation.reshape(shape), by_shell.reshape(*shape, -1), shift.reshape(shape)
+
+    def _slices(self, classes: NDArray[np.int64], angles: NDArray[np.float64]) -> Array:
+        """Slices of classes at Euler angles (n, 3) in degrees, real (n, 2, n_padded)."""
         session, scoring = self._session, self._setup.fine
         matrices = euler_matrix(angles[:, 0], angles[:, 1], angles[:, 2])
         frames = session.to_device(matrices[:, :2, :].reshape(-1, 6), session.real)
@@ -197,45 +242,47 @@ class _Trials:
         return self._projector.rows(
             frames,
             self._psi,
-            SliceRows.upload(session, np.full(n, k), np.arange(n), np.zeros(n, dtype=np.int64)),
+            SliceRows.upload(session, classes, np.arange(n), np.zeros(n, dtype=np.int64)),
             scoring.pixels,
             scoring.pixel_xy,
         )
 
     def _turned(
-        self, particles: NDArray[np.int64], error_deg: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Angles of particles with one of them off by ``error_deg``, degrees."""
+        self, of_trial: NDArray[np.int64], trials: NDArray[np.int64], error_deg: NDArray[np.float64]
+    ) -> Array:
+        """Slices of trials with one of their angles off by ``error_deg``, degrees."""
+        particles = trials % self._n
         which = np.select([self._draws < 0.3333, self._draws < 0.6667], [0, 1], 2)
-        angles = self._angles[particles].copy()
+        angles = self._angles[particles]
         angles[np.arange(len(particles)), which[particles]] += error_deg
-        return np.asarray(angles)
+        return self._slices(of_trial[trials], angles)
 
     def _smallest_telling(
         self,
+        n_trials: int,
         errors: NDArray[np.float64],
         differences: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.floating]],
         bytes_each: int,
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Find the first error of each particle whose difference tells it from the right pose.
+        """Find the first error of each trial whose difference tells it from the right pose.
 
-        Several errors of all particles that are left go into one launch.
+        Several errors of all trials that are left go into one launch.
 
         Parameters
         ----------
         errors
             To be tried in this order; the last one stands for "none of them".
         differences
-            Signal-to-noise ratios of particles (n,) with errors (n,).
+            Signal-to-noise ratios of trials (n,) with errors (n,).
         bytes_each
             Device memory of one comparison.
         """
-        found = np.full(len(self._draws), errors[-1])
-        is_told = np.zeros(len(self._draws), dtype=np.bool_)
-        active = np.arange(len(found))
+        found = np.full(n_trials, errors[-1])
+        is_told = np.zeros(n_trials, dtype=np.bool_)
+        active = np.arange(n_trials)
         first = 0
         while len(active) and first < len(errors) - 1:
-            n = max(1, min(_MOST_ERRORS, _LAUNCH_BYTES // (len(active) * bytes_each)))
+            n = max(1, min(_MOST_ERRORS, self._launch_bytes // (len(active) * bytes_each)))
             tried = errors[first : min(first + n, len(errors) - 1)]
             snr = differences(np.repeat(active, len(tried)), np.tile(tried, len(active)))
             tells = snr.reshape(len(active), len(tried)) > _SNR_GOAL
@@ -246,75 +293,79 @@ class _Trials:
             first += len(tried)
         return found, is_told
 
-    def rotation_errors(self, k: int, histogram: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Smallest telling rotation of each particle, degrees; adds to the shells' histogram."""
+    def _rotations(
+        self, of_trial: NDArray[np.int64], start: Array
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Smallest telling rotation of each trial, degrees, and whether there is one."""
         session = self._session
-        start = self._slices(k, self._angles)
 
         def differences(
-            particles: NDArray[np.int64], error_deg: NDArray[np.float64]
+            trials: NDArray[np.int64], error_deg: NDArray[np.float64]
         ) -> NDArray[np.floating]:
-            snr = session.empty(len(particles), session.real)
+            snr = session.empty(len(trials), session.real)
             session.kernel("expectation/slice_differences", wg=self._wg)(
-                (len(particles) * self._wg,),
+                (len(trials) * self._wg,),
                 (self._wg,),
                 start,
-                self._slices(k, self._turned(particles, error_deg)),
+                self._turned(of_trial, trials, error_deg),
                 self._weight_d,
-                session.to_device(particles, np.int32),
+                session.to_device(trials, np.int32),
+                self._n,
                 self._setup.fine.pixels.n_padded,
                 snr,
             )
             return session.to_host(snr)
 
         errors = _trial_errors(_ROTATION_STEPS, _LARGEST_ROTATION_STEP, _MAX_ROTATION_DEG)
-        slice_bytes = start.nbytes // len(self._draws)
-        error, is_told = self._smallest_telling(errors, differences, slice_bytes)
-        self._add_shells(k, start, np.flatnonzero(is_told), error, histogram)
-        return error
+        return self._smallest_telling(len(of_trial), errors, differences, self._slice_bytes)
 
-    def _add_shells(
+    def _shells(
         self,
-        k: int,
+        of_trial: NDArray[np.int64],
         start: Array,
         told: NDArray[np.int64],
-        error: NDArray[np.float64],
-        histogram: NDArray[np.float64],
-    ) -> None:
-        """Add the terms of the telling sums by model shell (specification E F.3)."""
-        if not len(told):
-            return
-        pixels, n = self._setup.fine.pixels, self._weight.shape[1]
-        before = self._session.to_host(start)
-        after = self._session.to_host(self._slices(k, self._turned(told, error[told])))
-        terms = np.zeros(n)
-        for i, particle in enumerate(told.tolist()):  # each fits into a cache
-            change = before[particle, :, :n].astype(np.float64) - after[i, :, :n]
-            terms += (change**2).sum(axis=0) * self._weight[particle]
-        shell = round_half_away(pixels.shell[:n] / self._setup.geometry.remap)
-        histogram += np.bincount(
-            np.minimum(shell, len(histogram) - 1), terms, minlength=len(histogram)
+        error_deg: NDArray[np.float64],
+    ) -> NDArray[np.floating]:
+        """Terms of the telling sums by model shell, real (n, N/2+1)."""
+        session, n_shells = self._session, self._n_shells
+        sums = session.empty((len(told), n_shells), session.real)
+        session.kernel("expectation/difference_shells")(
+            (n_shells, len(told)),
+            None,
+            start,
+            self._turned(of_trial, told, error_deg),
+            self._weight_d,
+            session.to_device(told, np.int32),
+            self._n,
+            self._shell_start,
+            self._shell_pixel,
+            self._setup.fine.pixels.n_padded,
+            n_shells,
+            len(told),
+            sums,
         )
+        return session.to_host(sums)
 
-    def shift_errors(self, k: int) -> NDArray[np.float64]:
-        """Smallest telling shift of each particle, px."""
+    def _shifts(self, slices: Array) -> NDArray[np.float64]:
+        """Smallest telling shift of each trial, px."""
         session = self._session
-        slices = self._slices(k, self._angles)
         box = self._setup.geometry.optics.box_px
         direction = np.where(self._draws[:, None] < 0.5, [1.0, 0.0], [0.0, 1.0])
 
         def differences(
-            particles: NDArray[np.int64], error_px: NDArray[np.float64]
+            trials: NDArray[np.int64], error_px: NDArray[np.float64]
         ) -> NDArray[np.floating]:
-            snr = session.empty(len(particles), session.real)
+            snr = session.empty(len(trials), session.real)
+            shift = direction[trials % self._n] * error_px[:, None] / box
             session.kernel("expectation/shift_differences", wg=self._wg)(
-                (len(particles) * self._wg,),
+                (len(trials) * self._wg,),
                 (self._wg,),
                 slices,
                 self._weight_d,
                 self._kxy_d,
-                session.to_device(particles, np.int32),
-                session.to_device(direction[particles] * error_px[:, None] / box, session.real),
+                session.to_device(trials, np.int32),
+                session.to_device(shift, session.real),
+                self._n,
                 self._setup.fine.pixels.n_padded,
                 snr,
             )
@@ -322,4 +373,4 @@ class _Trials:
 
         errors = _trial_errors(_SHIFT_STEPS, _LARGEST_SHIFT_STEP, _MAX_SHIFT_PX)
         n_bytes = 2 * np.dtype(session.real).itemsize
-        return self._smallest_telling(errors, differences, n_bytes)[0]
+        return self._smallest_telling(slices.shape[0], errors, differences, n_bytes)[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,13 +75,26 @@ class FixedPointSums:
     ----------
     values
         int64 device array, (n_voxels, 3).
+    has_moved
+        Part of the sums moved to reals, where it was rounded.
     """
 
     def __init__(self, session: DeviceSession, n_voxels: int, totals: tuple[float, float]) -> None:
         self._session = session
         self._bits = [_bits_below(total) for total in totals]
         self._reserved = np.zeros(2)
-        self.values: Array = session.zeros((n_voxels, 3), np.int64)
+        self.has_moved = False
+        self._n_voxels = n_voxels
+        self.values: Any = None
+        self.allocate()
+
+    def allocate(self) -> None:
+        """Take memory for the whole numbers, all zero."""
+        self.values = self._session.zeros((self._n_voxels, 3), np.int64)
+
+    def release(self) -> None:
+        """Give their memory back."""
+        self.values = None
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -110,6 +123,7 @@ class FixedPointSums:
         if not self.has_room(maxima):
             _log.debug("fixed-point sums: %s reserved, %s more do not fit", self._reserved, more)
             self.move_to(target)
+            self.has_moved = True
             self._reserved[:] = 0.0
             self._bits = [
                 min(bits, _bits_below(slack * total))
@@ -131,7 +145,16 @@ class FixedPointSums:
                 "images weighted for the back-projection hold NaN or infinity; look for broken "
                 "particle images, CTFs or noise spectra"
             )
-        return bool((self._reserved + more <= 2.0**_LIMIT_BITS / np.array(self.scales)).all())
+        return bool((self._part_of_room(self._reserved + more) <= 1.0).all())
+
+    @property
+    def part_of_room(self) -> tuple[float, float]:
+        """How much of the range of the whole numbers the sums of data and weights may take."""
+        data, weight = self._part_of_room(self._reserved).tolist()
+        return data, weight
+
+    def _part_of_room(self, reserved: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(reserved * np.array(self.scales) / 2.0**_LIMIT_BITS)
 
     def move_to(self, target: Array) -> None:
         """Add the sums to a real device array (n_voxels, 4), and clear them."""

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OrientationSums"]
 
-_UNIT = 2.0**-42
-"""Of the integers in kernel direction_sums."""
+_UNIT_BITS = 42
+"""Units of the integers in kernel direction_sums are 2^-42."""
+_MANTISSA_BITS = 53
 
 
 class OrientationSums:
@@ -27,14 +28,19 @@ class OrientationSums:
         Device.
     n_classes, n_dir
         Classes, and coarse directions of each.
+    n_particles
+        Particles of all ranks: float64 holds their sums, and sums of these, without rounding.
 
     Raises
     ------
     DeviceMemoryError
     """
 
-    def __init__(self, session: DeviceSession, n_classes: int, n_dir: int) -> None:
+    def __init__(
+        self, session: DeviceSession, n_classes: int, n_dir: int, n_particles: int
+    ) -> None:
         self._session = session
+        self._coarser = max(0, int(2 * n_particles - 1).bit_length() + _UNIT_BITS - _MANTISSA_BITS)
         self._values = session.zeros((n_classes, n_dir, 2), np.uint32)
 
     def add(self, direction: Array, row_sum: Array, rows_per_block: int, n_blocks: int) -> None:
@@ -49,10 +55,11 @@ class OrientationSums:
         """
         if n_blocks:
             self._session.kernel("expectation/direction_sums")(
-                (n_blocks,), None, direction, row_sum, rows_per_block, n_blocks, self._values
+                (n_blocks,), None, direction, row_sum, rows_per_block, n_blocks, self._coarser,
+                self._values,
             )
 
     def to_host(self) -> NDArray[np.float64]:
         """Sums so far, float64, (n_classes, n_dir)."""
         words = self._session.to_host(self._values).astype(np.float64)
-        return np.asarray(_UNIT * (words[..., 0] + 2.0**32 * words[..., 1]))
+        return np.asarray(2.0**-_UNIT_BITS * (words[..., 0] + 2.0**32 * words[..., 1]))

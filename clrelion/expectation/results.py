@@ -89,7 +89,8 @@ class ExpectationResult:
     parameters
         All sums but the volumes.
     backprojections
-        `BackprojectionSums` of each class, or `DeviceSums` if the references were on the device.
+        `BackprojectionSums` of each class, `DeviceSums` if the references were on the device,
+        `WholeSums` if those of other ranks are still to be added.
     skipped
         Rows of particles that gave no finite weight or hold no finite pixels, with the reason.
     """

@@ -61,31 +61,37 @@ class ImageGeometry:
         """Noise spectrum in units of these images, from that of the model's box."""
         return sigma2_noise / self.remap**2
 
-    def to_model_shells(
-        self, of_image_shells: NDArray[np.float64], n_model_shells: int
-    ) -> NDArray[np.float64]:
-        """Add up values of image shells as if the model's shells had been sampled.
+    def model_shares(self, n_image_shells: int, n_model_shells: int) -> NDArray[np.float64]:
+        """Weights with which sums over image shells add up as if the model's had been sampled.
 
         Parameters
         ----------
-        of_image_shells
-            float64, (n_image_shells,); sums over the pixels of each image shell.
+        n_image_shells
+            Shells of which there are sums.
         n_model_shells
             N/2+1.
 
         Returns
         -------
         numpy.ndarray
-            float64, (n_model_shells,); mean over the image pixels that fall on each model shell,
-            times the pixels that an N x N transform has there; 0 where none falls.
+            float64, (n_image_shells,): pixels that an N x N transform has on the model shell, by
+            image pixels that fall on it; 0 outside.
         """
-        shells = self.model_shells(len(of_image_shells))
+        shells = self.model_shells(n_image_shells)
         inside = shells < n_model_shells
         n_pixels = pixels_per_shell(self.optics.box_px)[: len(shells)]
-        sums = np.bincount(shells[inside], of_image_shells[inside], minlength=n_model_shells)
         counts = np.bincount(shells[inside], n_pixels[inside], minlength=n_model_shells)
         share = pixels_per_shell(2 * (n_model_shells - 1)) / np.maximum(counts, 1)
-        return np.asarray(sums * share)
+        return np.where(inside, share[np.minimum(shells, n_model_shells - 1)], 0.0)
+
+    def sums_of_model_shells(
+        self, of_image_shells: NDArray[np.float64], n_model_shells: int
+    ) -> NDArray[np.float64]:
+        """Sum values of image shells, by `model_shares`, by model shell; float64, (N/2+1,)."""
+        shells = self.model_shells(len(of_image_shells))
+        inside = shells < n_model_shells
+        sums = np.bincount(shells[inside], of_image_shells[inside], minlength=n_model_shells)
+        return sums.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ class ExpectationStep:
         Images that stay on the device, or None.
     placement
         Where the volumes live; None: planned here, for this half-set alone.
+    stays_whole
+        Sums of whole numbers stay so, for those of other ranks to be added (`WholeSums`).
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class ExpectationStep:
         reconstruct_images: ImageSource | None = None,
         resident: ResidentImages | None = None,
         placement: VolumePlacement | None = None,
+        stays_whole: bool = False,
     ) -> None:
         self._session = session
         self._settings = settings
@@ -107,6 +110,7 @@ class ExpectationStep:
         self._on_plan = on_plan
         self._reconstruct_images = reconstruct_images
         self._resident = resident
+        self._stays_whole = stays_whole
         self._placement = placement or _placement_of(session, settings, budget)
 
     def run(
@@ -142,10 +146,13 @@ class ExpectationStep:
             volumes = BackprojectionVolumes(
                 session, settings, self._placement, self._table.n
             )
-            orientation_sums = OrientationSums(session, settings.n_classes, tables.n_dir)
+            orientation_sums = OrientationSums(
+                session, settings.n_classes, tables.n_dir, self._table.n
+            )
             lists = LocalLists(session, settings, self._table)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        with Bookkeeping(Accumulator(settings, self._table, results)) as bookkeeping:
+        accumulator = Accumulator(settings, self._table, results, session.deterministic)
+        with Bookkeeping(accumulator) as bookkeeping:
             while (group := claims.next_group()) is not None:
                 n = claims.expected(group)
                 setup = OpticsSetup(
@@ -160,10 +167,11 @@ class ExpectationStep:
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
                 by_direction = orientation_sums.to_host()
-                backprojections = volumes.sums()
+                stays_whole = self._stays_whole and volumes.is_fixed_point
+                sums = volumes.whole_sums() if stays_whole else volumes.sums()
                 accumulator = bookkeeping.finish()
                 accumulator.add_orientations(by_direction)
-        return ExpectationResult(accumulator.total(), backprojections, accumulator.skipped)
+        return ExpectationResult(accumulator.total(), list(sums), accumulator.skipped)
 
     def _process_group(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.large_copies import host_empty
+from clrelion.device.shell_sums import run_over_lines
 from clrelion.expectation.device_reference import DeviceReferenceTransform
 from clrelion.expectation.fixed_point import FixedPointSums
 from clrelion.expectation.reference import ReferenceTransform
@@ -163,7 +164,9 @@ class SumTiles:
         self._order = _TileOrder(n_planes, min(tile_planes, n_planes), 0)
         self._n_copies = n_copies
         planes = min(tile_planes, n_planes)
-        self._tile = session.zeros((n_copies * planes, edge, nx, 4), session.real)
+        self._tile_shape = n_copies * planes, edge, nx, 4
+        self._tile: Any = session.zeros(self._tile_shape, session.real)
+        self._is_on_host = False
         self.fixed_point: FixedPointSums | None = None
         if expected_totals is not None:
             self.fixed_point = FixedPointSums(session, planes * edge * nx, expected_totals)
@@ -181,7 +184,8 @@ class SumTiles:
     @property
     def values(self) -> Array:
         """The planes on the device, real (copies x planes, M, P+2, 4)."""
-        return self._tile
+        tile: Array = self._tile
+        return tile
 
     def each(self) -> Iterator[tuple[Array, int, int]]:
         """Yield each tile: its planes, the number of the first one, and how many there are."""
@@ -243,6 +247,58 @@ class SumTiles:
         self._parked.clear()
         self._session.fill_zero(self._tile)
 
+    def read_whole(self, first: int, last: int, block: NDArray[np.int64]) -> None:
+        """Copy the whole numbers of planes first .. last - 1 to a host array, (n, M, P+2, 3)."""
+        if not self._is_on_host:
+            self._session.read_rows(self._whole_planes(), first, block)
+            return
+        for planes, rows in self._parked_planes(first, last):
+            block[rows] = planes
+
+    def add_whole(self, first: int, block: NDArray[np.int64]) -> None:
+        """Add whole numbers to those of the planes from ``first`` on."""
+        if not self._is_on_host:
+            n_plane = self._shape[1] * self._shape[2] * 3
+            n, source = n_plane * len(block), self._session.to_device(block)
+            assert self.fixed_point is not None
+            run_over_lines(
+                self._session, "add_whole_numbers", n,
+                self.fixed_point.values, first * n_plane, source, n,
+            )  # fmt: skip
+            return
+        for planes, rows in self._parked_planes(first, first + len(block)):
+            planes += block[rows]
+
+    def keep_on_host(self) -> None:
+        """Take all whole numbers to the host, and free the device until the sums are made."""
+        assert self.fixed_point is not None
+        if self._order.current is not None:
+            self._park(self._order.current)
+            self._order.current = None
+        self._is_on_host = True
+        self._tile = None
+        self.fixed_point.release()
+
+    def _parked_planes(
+        self, first: int, last: int
+    ) -> Iterator[tuple[NDArray[np.int64], slice]]:
+        """Yield the parts of a run of planes that lie in one tile, and their place in the run."""
+        for place, (start, n) in enumerate(self._order.tiles):
+            low, high = max(first, start), min(last, start + n)
+            if low >= high:
+                continue
+            shape = (n, *self._shape[1:3], 3)
+            if place not in self._parked:
+                self._parked[place] = np.zeros((shape[0] * shape[1] * shape[2], 3), np.int64)
+            tile = self._parked[place].reshape(shape)
+            yield tile[low - start : high - start], slice(low - first, high - first)
+
+    def _whole_planes(self) -> Array:
+        assert self.fixed_point is not None
+        values: Any = self.fixed_point.values
+        planes: Array = values.reshape(-1, *self._shape[1:3], 3)
+        return planes
+
     def collect(self) -> None:
         """Bring all that was added to the tile on the device into its reals."""
         if self.fixed_point is not None:
@@ -250,7 +306,12 @@ class SumTiles:
 
     def to_host(self) -> NDArray[Any]:
         """Give the sums of all planes, real (n_planes, M, P+2, 4), copies added up."""
-        if self._order.current is not None:
+        if self._is_on_host:
+            assert self.fixed_point is not None
+            self._tile = self._session.zeros(self._tile_shape, self._session.real)
+            self.fixed_point.allocate()
+            self._is_on_host = False
+        if self._order.current is not None or self._parked:
             self._settle()
             self._order.current = None
         host = self._on_host()

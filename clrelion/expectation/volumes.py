@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clrelion.expectation.fixed_point import expected_totals
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volume_tiles import SumTiles
+from clrelion.expectation.whole_sums import WholeSums, WholeUnits
 from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
@@ -55,6 +56,7 @@ class BackprojectionVolumes:
         self.n_workers = placement.n_workers
         self._stays = placement.stays
         self._waits_as_it_is = placement.maximizes_on_device
+        self._sums: list[VolumeSums] | None = None
         edge, _, nx = self.shape
         self._tiles = SumTiles(
             session,
@@ -114,8 +116,34 @@ class BackprojectionVolumes:
 
     def sums(self) -> list[VolumeSums]:
         """Sums of each class, where the memory plan wants them; the workers' are added up."""
-        self._tiles.collect()
+        if self._sums is None:
+            self._sums = self._made_sums()
+        return self._sums
+
+    def whole_sums(self) -> list[WholeSums]:
+        """Sums of each class as whole numbers, to which those of other ranks can be added."""
+        if not self._stays and self.whole_units() is not None:
+            self._tiles.keep_on_host()
+        return [WholeSums(self, place) for place in range(self._settings.n_classes)]
+
+    def whole_units(self) -> WholeUnits | None:
+        """Units of the whole numbers; None if some of the sums are reals already."""
+        sums = self._tiles.fixed_point
+        if sums is None or sums.has_moved:
+            return None
+        return WholeUnits(sums.scales, sums.part_of_room)
+
+    def read_whole(self, first: int, last: int, block: NDArray[np.int64]) -> None:
+        """Copy whole numbers of planes of all classes to a host array, (n, M, P+2, 3)."""
+        self._tiles.read_whole(first, last, block)
+
+    def add_whole(self, first: int, block: NDArray[np.int64]) -> None:
+        """Add whole numbers to those of the planes from ``first`` on."""
+        self._tiles.add_whole(first, block)
+
+    def _made_sums(self) -> list[VolumeSums]:
         if self._stays:
+            self._tiles.collect()
             return list(self._on_device())
         settings = self._settings
         host = self._tiles.to_host().reshape(settings.n_classes, *self.shape, 4)

@@ -221,6 +221,10 @@ class WorkSharing:
         """Particles of a half-set that a rank owns, in processing order."""
         return self._shares[half][rank]
 
+    def n_ranks_of(self, half: int) -> int:
+        """Ranks that own particles of a half-set."""
+        return sum(len(share) > 0 for share in self._shares[half])
+
     def visits(self) -> list[tuple[int, bool]]:
         """Half-sets this rank has particles of, and whether to help there when they are done.
 

@@ -281,6 +281,7 @@ class SharedExpectation:
             self._reconstruct_images if step.is_last else None,
             self._residents(step.state),
             step.placement,
+            stays_whole=self._is_ordered and self._sharing.n_ranks_of(i_half) > 1,
         )
         result = work.run(self._sharing.claims(i_half, helps), step.found, step.count)
         before = step.local.get(i_half)

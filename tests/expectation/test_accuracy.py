@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
+from clrelion.expectation import accuracy
 from clrelion.expectation.accuracy import expected_accuracies, try_particles
 from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import c_library_random
@@ -123,9 +124,22 @@ def test_parts_of_several_ranks_add_up(session_double: DeviceSession) -> None:
         for ids in (IDS[:1], IDS[1:])
     ]
     found = expected_accuracies(parts)
-    np.testing.assert_allclose(found.rot_deg, whole.rot_deg, rtol=1e-12)
-    np.testing.assert_allclose(found.trans_angst, whole.trans_angst, rtol=1e-12)
-    np.testing.assert_allclose(found.orientability, whole.orientability, rtol=1e-9, atol=1e-15)
+    np.testing.assert_array_equal(found.rot_deg, whole.rot_deg)
+    np.testing.assert_array_equal(found.trans_angst, whole.trans_angst)
+    np.testing.assert_array_equal(found.orientability, whole.orientability)
+
+
+def test_launches_of_any_size(
+    session_double: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory for a slice at a time: class after class, error after error."""
+    run = small_run()
+    expected = try_particles(session_double, run.settings, run.table, IDS)
+    monkeypatch.setattr(accuracy, "_LAUNCH_BYTES", 1)
+    found = try_particles(session_double, run.settings, run.table, IDS)
+    np.testing.assert_array_equal(found.rotation_deg, expected.rotation_deg)
+    np.testing.assert_array_equal(found.by_shell, expected.by_shell)
+    np.testing.assert_array_equal(found.shift_angst, expected.shift_angst)
 
 
 def test_small_classes_are_not_tried(session_double: DeviceSession) -> None:

@@ -16,6 +16,10 @@ from clrelion.expectation import coarse_product, volumes
 from clrelion.expectation.fixed_point import FixedPointSums, expected_totals
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.step import ExpectationStep
+from clrelion.expectation.volumes import BackprojectionVolumes
+from clrelion.expectation.whole_sums import WholeUnits
+from clrelion.maximization.sums import BackprojectionSums
+from clrelion.parallel.sharing import claims_on_all
 from tests.expectation.small_run import SmallRun, small_run
 from tests.expectation.test_step import case, deviations
 from tests.reference.fixed_to_real import fixed_to_real
@@ -50,15 +54,18 @@ def card(session: DeviceSession, precision: str = "single") -> DeviceSession:
     return opened
 
 
+def assert_same_parameters(found: Any, expected: Any) -> None:
+    for field in fields(found):
+        one, two = getattr(found, field.name), getattr(expected, field.name)
+        np.testing.assert_array_equal(one, two, err_msg=field.name)
+
+
 def assert_same_bits(
     found: tuple[ExpectationResult, ParticleResults],
     expected: tuple[ExpectationResult, ParticleResults],
 ) -> None:
-    for one, two in ((found[0].parameters, expected[0].parameters), (found[1], expected[1])):
-        for field in fields(one):
-            np.testing.assert_array_equal(
-                getattr(one, field.name), getattr(two, field.name), err_msg=field.name
-            )
+    assert_same_parameters(found[0].parameters, expected[0].parameters)
+    assert_same_parameters(found[1], expected[1])
     for mine, other in zip(found[0].backprojections, expected[0].backprojections, strict=True):
         np.testing.assert_array_equal(mine.data, other.data)
         np.testing.assert_array_equal(mine.weight, other.weight)
@@ -129,6 +136,63 @@ def test_room_that_was_not_expected(
     assert moved[-1][0] < moved[0][0]
     wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-4}
     assert wrong == {}
+
+
+def whole_step(
+    run: SmallRun, session: DeviceSession, ids: list[int], placement: dict[str, Any]
+) -> tuple[ExpectationResult, ParticleResults]:
+    """Run a rank's part of a step, whose sums stay whole numbers."""
+    step = run.step(session)
+    step._stays_whole = True
+    step._placement = replace(step._placement, **placement)
+    results = ParticleResults.of(run.table)
+    claims = claims_on_all(np.array(ids), run.table.optics_group)
+    return step.run(claims, results), results
+
+
+PLACEMENTS = [
+    {"stays": True},
+    {"stays": False, "maximizes_on_device": False},
+    {"stays": False, "maximizes_on_device": True, "sum_planes": 7},
+]
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("others", PLACEMENTS)
+def test_sums_of_two_ranks(
+    session: DeviceSession, placement: dict[str, Any], others: dict[str, Any]
+) -> None:
+    """Wherever the volumes of either live, their sum is that of one rank."""
+    run, _ = case("normal")
+    opened = card(session)
+    everybody = sorted(run.images, key=lambda i: run.table.optics_group[i])
+    expected, _ = run_on_host(run, opened)
+    mine, _ = whole_step(run, opened, everybody[::2], placement)
+    theirs, _ = whole_step(run, opened, everybody[1::2], others)
+    edge, _, nx = BackprojectionVolumes(
+        opened, run.settings, run.step(opened)._placement, 1
+    ).shape
+    for own, other in zip(mine.backprojections, theirs.backprojections, strict=True):
+        assert WholeUnits.agree([own.units, other.units])
+        for first in range(0, edge, 5):
+            block = np.full((min(5, edge - first), edge, nx, 3), 7, dtype=np.int64)
+            other.read_planes(first, first + len(block), block)
+            own.add_planes(first, block)
+    mine.parameters.add(theirs.parameters)
+    assert_same_parameters(mine.parameters, expected.parameters)
+    for own, one in zip(mine.backprojections, expected.backprojections, strict=True):
+        sums = own.to_reals()
+        sums = sums if isinstance(sums, BackprojectionSums) else sums.to_host()
+        np.testing.assert_array_equal(sums.data, one.data)
+        np.testing.assert_array_equal(sums.weight, one.weight)
+
+
+def test_when_whole_numbers_are_added_as_they_are() -> None:
+    one, two = WholeUnits((8.0, 2.0), (0.4, 0.1)), WholeUnits((8.0, 2.0), (0.5, 0.1))
+    assert WholeUnits.agree([one, two])
+    assert not WholeUnits.agree([one, two, two])  # no room for the sum
+    assert not WholeUnits.agree([one, None])  # reals already
+    assert not WholeUnits.agree([one, replace(two, scales=(8.0, 4.0))])
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -180,10 +180,12 @@ def test_values_of_image_shells_on_model_shells() -> None:
         for kx, ky in half_plane(16):
             if (shell := rnd(np.hypot(kx, ky))) <= 8:
                 own[shell] += 1
-        found = g.to_model_shells(3.0 * counts, 9)
+        weighted = 3.0 * counts * g.model_shares(len(counts), 9)
+        found = g.sums_of_model_shells(weighted, 9)
         received = [i for i in range(9) if i in rnd(np.arange(box // 2 + 1) / g.remap)]
         np.testing.assert_allclose(found[received], 3.0 * own[received])
         assert found.sum() == pytest.approx(3.0 * own[received].sum())
     same = replace(g, remap=1.0, optics=optics_group("g", 16, 2.0))
     values = np.random.default_rng(0).uniform(size=9)
-    np.testing.assert_array_equal(same.to_model_shells(values, 9), values)
+    np.testing.assert_array_equal(same.model_shares(9, 9), 1.0)
+    np.testing.assert_array_equal(same.sums_of_model_shells(values, 9), values)

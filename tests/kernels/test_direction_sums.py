@@ -11,12 +11,14 @@ from tests.kernels.launch import Output, int32, rounded, run_kernel
 from tests.reference.direction_sums import UNIT, add_weight, direction_sums
 
 
-def words(session: DeviceSession, direction: list[int], row_sum: np.ndarray, n: int) -> Output:
+def words(
+    session: DeviceSession, direction: list[int], row_sum: np.ndarray, n: int, coarser: int = 0
+) -> Output:
     n_blocks, rows = row_sum.shape
     sums = Output(session, (n, 2), np.uint32, start=np.zeros((n, 2)))
     run_kernel(
         session, "direction_sums", (n_blocks,), (16,),
-        int32(direction), row_sum.ravel(), rows, n_blocks, sums,
+        int32(direction), row_sum.ravel(), rows, n_blocks, coarser, sums,
     )  # fmt: skip
     return sums
 
@@ -34,10 +36,14 @@ def test_random_weights(any_session: DeviceSession, rows_per_block: int) -> None
     tolerances.assert_close(UNIT * (found[:, 0] + 2.0**32 * found[:, 1]), expected, tolerance)
 
 
-def test_carry_and_weights_of_one(any_session: DeviceSession) -> None:
+@pytest.mark.parametrize("coarser", [0, 7])
+def test_carry_and_weights_of_one(any_session: DeviceSession, coarser: int) -> None:
     """Many carries from the low word; a weight of 1 and one of a few units."""
     weights = np.full((3000, 1), 1.0 - 2.0**-20)
     weights[7], weights[8], weights[9] = 1.0, 3 * UNIT, 0.0
-    found = words(any_session, [1] * len(weights), weights, 3).read()
-    np.testing.assert_array_equal(found[1], add_weight(np.zeros(2, np.uint32), weights[:, 0]))
+    weights[10:500] = 0.3 + 2.0**-24
+    weights = rounded(any_session, weights)
+    found = words(any_session, [1] * len(weights), weights, 3, coarser).read()
+    expected = add_weight(np.zeros(2, np.uint32), weights[:, 0], coarser)
+    np.testing.assert_array_equal(found[1], expected)
     assert not found[[0, 2]].any()

@@ -89,6 +89,18 @@ def test_add_volume(any_session: DeviceSession, volume: NDArray[Any]) -> None:
     close(any_session, second_of(both), volume_sums.add_volume(volume, other))
 
 
+def test_add_whole_numbers(any_session: DeviceSession) -> None:
+    rng = np.random.default_rng(3)
+    target, source = rng.integers(-(2**61), 2**61, (2, 333))
+    changed = Output(any_session, target.shape, np.int64, start=target)
+    run_kernel(
+        any_session, "maximization/add_whole_numbers", (336,), (16,), changed, 33, source, 300
+    )
+    expected = target.copy()
+    expected[33:] = volume_sums.add_whole_numbers(target[33:], source[:300])
+    np.testing.assert_array_equal(changed.read(), expected)
+
+
 @pytest.mark.parametrize("symmetry", ["C3", "D7", "I1"])
 def test_symmetrise_volume(any_session: DeviceSession, volume: NDArray[Any], symmetry: str) -> None:
     edge, _, nx, _ = volume.shape

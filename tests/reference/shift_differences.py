@@ -17,5 +17,5 @@ def shift_differences(
     out = []
     for t, s in zip(trial, shift, strict=True):
         moved = slices[t] * np.exp(-2j * np.pi * (kxy @ s))
-        out.append(np.sum(weight[t] * np.abs(slices[t] - moved) ** 2))
+        out.append(np.sum(weight[t % len(weight)] * np.abs(slices[t] - moved) ** 2))
     return np.array(out)

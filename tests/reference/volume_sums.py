@@ -45,6 +45,11 @@ def add_volume(target: Volume, source: Volume) -> Volume:
     return target + source
 
 
+def add_whole_numbers(target: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of both."""
+    return target + source
+
+
 def symmetrise_volume(
     volume: Volume, operators: NDArray[np.float64], squared_radius: int
 ) -> Volume:
