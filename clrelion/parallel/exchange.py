@@ -32,6 +32,8 @@ _FREE = 31
 """Tag of the numbers of blocks that have been read."""
 _SPIN_SECONDS = 0.05
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 2e-5, 1e-3
+_BACKGROUND_SLEEP = 5e-3
+"""Each look takes the interpreter from the thread that gives the device its work."""
 
 Shape = tuple[int, ...]
 
@@ -274,7 +276,7 @@ def _wait_for_one(
     sleep, spins_until = _SHORTEST_SLEEP, time.monotonic() + _SPIN_SECONDS
     while not is_stopped() and not _get_on(tasks):
         if in_background:
-            time.sleep(_LONGEST_SLEEP)
+            time.sleep(_BACKGROUND_SLEEP)
         elif time.monotonic() < spins_until:
             time.sleep(0)
         else:

@@ -174,8 +174,12 @@ class MpiCommunicator(Communicator):
     def progressing(self) -> Iterator[None]:
         """Serve other ranks' one-sided operations while this one computes.
 
-        Over a network many MPI libraries answer them only within some call of MPI.
+        Over a network many MPI libraries answer them only within some call of MPI; within a node
+        they lie in memory that all ranks share.
         """
+        if len(set(self.nodes)) == 1:
+            yield
+            return
         ended = threading.Event()
 
         def poll() -> None:

@@ -16,51 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.parallel.communicator import Communicator
+from clrelion.parallel.first_shares import initial_owners
 
-__all__ = ["ShareClaims", "WorkSharing", "claims_on_all", "initial_owners"]
+__all__ = ["ShareClaims", "WorkSharing", "claims_on_all"]
 
-_SNAP = 0.05
-"""A share that reaches into another half-set by less than this part of a share ends before it."""
 _SMALLEST_PART_OF_BATCH = 16
 _SMALLEST_PART_OF_SHARE = 32
 _FIRST_PART = 8
 """While speeds are not known, a claim takes one part in so many of what is left."""
 _LATER_PART = 2
+_PART_OF_ALL = 0.25
+"""Part of what is left for a rank that it claims at a time: the next claim is made meanwhile."""
+_SMALLEST_PART_OF_ALL = 2000
 _SMALLEST_SECONDS = 0.1
 """A batch keeps a GPU busy for some 30 ms however few particles it has."""
 _LEAST_SECONDS_LEFT = 0.1
 """Nobody helps with what its owner does in so short a time."""
-
-
-def initial_owners(
-    orders: Sequence[NDArray[np.int64]], n: int, weights: Sequence[float]
-) -> NDArray[np.int32]:
-    """Share particles out in proportion to the speeds of the ranks.
-
-    Parameters
-    ----------
-    orders
-        int64; particles of each half-set in processing order.
-    n
-        Rows of the particle table.
-    weights
-        Guessed speed of each rank.
-
-    Returns
-    -------
-    int32, (n,); rank that owns each particle, -1 for those in no half-set.  Half-sets follow one
-    another, so that a rank has particles of as few of them as possible.
-    """
-    owners = np.full(n, -1, dtype=np.int32)
-    total = sum(map(len, orders))
-    cuts = np.cumsum(weights)[:-1] / np.sum(weights) * total
-    borders = np.cumsum([len(order) for order in orders])[:-1]
-    for i, cut in enumerate(cuts):
-        near = borders[np.abs(borders - cut) <= _SNAP * total / len(weights)]
-        cuts[i] = near[0] if len(near) else round(cut)
-    everybody = np.concatenate([np.asarray(order) for order in orders])
-    owners[everybody] = np.searchsorted(cuts, np.arange(total), side="right")
-    return owners
 
 
 class ShareClaims:
@@ -139,7 +110,6 @@ class ShareClaims:
         if len(ids):
             borders = np.flatnonzero(np.diff(sharing.groups[ids])) + 1
             self._claimed.extend(np.split(ids, borders))
-            sharing.count_claim(len(ids))
 
 
 class WorkSharing:
@@ -187,7 +157,7 @@ class WorkSharing:
         self._counters = comm.counters(len(orders))
         self._shares: list[list[NDArray[np.int64]]] = []
         self._started = 0.0
-        self._n_claimed = 0
+        self._done: list[tuple[float, int]] = []
         self._is_first = True
         self._guests: set[tuple[int, int]] = set()
         self.seconds_to_fetch = 0.0
@@ -215,7 +185,7 @@ class WorkSharing:
         ]
         self._counters.reset()
         self._started = time.monotonic()
-        self._n_claimed = 0
+        self._done = []
 
     def share(self, half: int, rank: int) -> NDArray[np.int64]:
         """Particles of a half-set that a rank owns, in processing order."""
@@ -263,10 +233,21 @@ class WorkSharing:
         rests = self._rests(half)
         if not rests.any():
             return 0.0
-        if self._n_claimed == 0:
+        if not self._done:
             return np.inf  # this rank has had nothing to do at all
         rates = np.array([self._rate(rank) for rank in range(self._comm.size)])
         return float(rests.sum() / rates[rests > 0].sum())
+
+    def _own_part_of_rest(self) -> float:
+        """Particles that this rank does while all together do what nobody has claimed yet, about.
+
+        As long as speeds are guessed, by its own and by what all have claimed so far.
+        """
+        rest = sum(int(self._rests(half).sum()) for half in range(len(self.orders)))
+        if self._speeds_are_known:
+            return float(rest * self._speeds[self.rank] / self._speeds.sum())
+        seconds = max(1e-3, time.monotonic() - self._started)
+        return self.measured_rate() * seconds * rest / max(1, self.claimed_by_all())
 
     def _rests(self, half: int) -> NDArray[np.int64]:
         return np.array(
@@ -287,9 +268,19 @@ class WorkSharing:
         return rank, len(self.share(half, rank)) - int(rests[rank])
 
     def _rate(self, rank: int) -> float:
-        """Particles a second of a rank, going by what this one has claimed; 0: not known."""
-        rate = self._n_claimed / max(1e-3, time.monotonic() - self._started)
-        return float(rate * self._speeds[rank] / self._speeds[self.rank])
+        """Particles a second of a rank, going by what this one has done; 0: not known."""
+        return float(self.measured_rate() * self._speeds[rank] / self._speeds[self.rank])
+
+    def measured_rate(self) -> float:
+        """Particles a second that this rank has done in this iteration; 0: none so far.
+
+        The first batch, in which kernels may be built, counts only as long as there is no other.
+        """
+        if not self._done:
+            return 0.0
+        since, first = self._done[0] if len(self._done) > 1 else (self._started, 0)
+        until, last = self._done[-1]
+        return (last - first) / max(1e-3, until - since)
 
     def _help_with(self, rank: int, rest: int) -> int:
         """Particles to take from what is left of a share, so that both end at one time."""
@@ -310,9 +301,10 @@ class WorkSharing:
         """Claim the next ``size`` particles of a share; give the place of the first."""
         return self._counters.add(rank, half, size)
 
-    def count_claim(self, n: int) -> None:
-        """Remember what this rank has claimed, for its speed."""
-        self._n_claimed += n
+    def count_done(self, n: int) -> None:
+        """Remember that this rank has worked through particles, for its speed."""
+        before = self._done[-1][1] if self._done else 0
+        self._done.append((time.monotonic(), before + n))
 
     def claimed_by_all(self) -> int:
         """Particles claimed so far by all ranks together."""
@@ -339,25 +331,29 @@ class WorkSharing:
             return limit
         own = sum(len(shares[self.rank]) for shares in self._shares)
         smallest = min(limit // _SMALLEST_PART_OF_BATCH, own // _SMALLEST_PART_OF_SHARE)
-        smallest = max(smallest, int(_SMALLEST_SECONDS * self._rate(self.rank)))
+        if not self._speeds_are_known:  # a wrong guess must not last
+            smallest = min(smallest, sum(map(len, self.orders)) // _SMALLEST_PART_OF_ALL)
+        smallest = max(smallest, int(_SMALLEST_SECONDS * self.measured_rate()))
         part = 1.0 / (_LATER_PART if self._speeds_are_known else _FIRST_PART)
         if rank != self.rank:
             rest = self._help_with(rank, rest)
         size = min(max(smallest, int(np.ceil(part * rest))), rest)
+        size = min(size, max(smallest, int(_PART_OF_ALL * self._own_part_of_rest())))
         # what is no less than a batch goes in batches of one size
         return max(1, size if size < limit else -(-rest // -(-rest // limit)))
 
-    def finish(self, done_by: NDArray[np.int32]) -> None:
+    def finish(self, done_by: NDArray[np.int32], rates: Sequence[float]) -> None:
         """End an iteration: particles belong to the ranks that worked on them.
 
         Parameters
         ----------
         done_by
             int32, (n,); rank that worked on each particle, -1 for none; alike on all ranks.
+        rates
+            `measured_rate` of each rank.
         """
         if self._is_static or self._comm.size == 1:
             return
-        counts = np.bincount(done_by[done_by >= 0], minlength=self._comm.size)
         # what equal devices did in the first iteration depends on who compiled and read faster
         is_noise = self._is_first and self._speeds_are_known
         self._is_first = False
@@ -373,8 +369,8 @@ class WorkSharing:
                         continue  # a half-set more takes a volume more: not for once
                 self.owners[mine] = rank
         self._guests = guests
-        if counts.all():
-            self._speeds = counts / counts.sum()
+        if all(rate > 0.0 for rate in rates):
+            self._speeds = np.asarray(rates) / np.sum(rates)
             self._speeds_are_known = True
 
     def close(self) -> None:

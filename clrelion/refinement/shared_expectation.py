@@ -283,7 +283,12 @@ class SharedExpectation:
             step.placement,
             stays_whole=self._is_ordered and self._sharing.n_ranks_of(i_half) > 1,
         )
-        result = work.run(self._sharing.claims(i_half, helps), step.found, step.count)
+
+        def count(n: int) -> None:
+            self._sharing.count_done(n)
+            step.count(n)
+
+        result = work.run(self._sharing.claims(i_half, helps), step.found, count)
         before = step.local.get(i_half)
         if before is None:
             step.local[i_half] = result
@@ -364,7 +369,8 @@ class SharedExpectation:
         step.state.skipped = bad
         for result in results:
             step.state.skipped.update(result.skipped)
-        self._sharing.finish(done_by)
+        rates = self._comm.allgather(self._sharing.measured_rate())
+        self._sharing.finish(done_by, rates)
         if self._comm.size > 1:
             self._residents(step.state).retain(self._sharing.own)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clrelion.parallel.communicator import Communicator, Counters
-from clrelion.parallel.sharing import WorkSharing, claims_on_all, initial_owners
+from clrelion.parallel.first_shares import initial_owners
+from clrelion.parallel.sharing import WorkSharing, claims_on_all
 
 
 class Board:
@@ -117,7 +118,7 @@ def claim_everything(comm: Communicator, limit: int) -> Any:
         done_by = np.full(397, -1, dtype=np.int32)
         for rank, ids in enumerate(everybody):
             done_by[ids] = rank
-        sharing.finish(done_by)
+        sharing.finish(done_by, [1.0] * comm.size)
     return mine, sharing.owners
 
 
@@ -163,6 +164,7 @@ def work_by_claims(sharing: WorkSharing, seconds: float, done: list[int]) -> Ite
             while len(ids := claims.claim(group, 1000)):
                 done += ids.tolist()
                 yield seconds * len(ids)
+                sharing.count_done(len(ids))
         if not visits and (behind := sharing.half_to_help(0.0)) is not None:
             visits = [(behind, True)]
 
@@ -179,21 +181,14 @@ def test_unequal_ranks_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
             one.begin(USABLE, ORDERS)
         done: list[list[int]] = [[], []]
         work = [work_by_claims(ranks[r], seconds[r], done[r]) for r in (0, 1)]
-        clocks, ended = {0: 0.0, 1: 0.0}, [0.0, 0.0]
-        while clocks:
-            rank = min(clocks, key=lambda r: clocks[r])
-            now[0] = clocks[rank]
-            took = next(work[rank], None)
-            if took is None:
-                ended[rank] = clocks.pop(rank)
-            else:
-                clocks[rank] += took
+        ended = clocked(work, now)
         done_by = np.full(397, -1, dtype=np.int32)
         for rank in (0, 1):
             done_by[done[rank]] = rank
         assert (done_by >= 0).all()
+        rates = [one.measured_rate() for one in ranks]
         for one in ranks:
-            one.finish(done_by)
+            one.finish(done_by, rates)
     # 331 seconds if nothing were lost; with equal shares it would be 990
     assert max(ended) < 1.15 * 397 * 5 / 6
     assert max(ended) - min(ended) < 45  # the last claim of the slow one
@@ -201,9 +196,83 @@ def test_unequal_ranks_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ranks[0].owners == done_by).all()
 
 
+def work_ahead(
+    sharing: WorkSharing, cost: tuple[float, float, float], done: list[int]
+) -> Iterator[float]:
+    """Work as a device does that reads its images: each batch is claimed before the last is done.
+
+    ``cost`` is seconds of the first batch beside its particles, of each batch, and a particle.
+    """
+    first, each, particle = cost
+    visits = sharing.visits()
+    while visits:
+        half, helps = visits.pop(0)
+        claims = sharing.claims(half, helps)
+        while (group := claims.next_group()) is not None:
+            current = claims.claim(group, 2000)
+            while len(current):
+                following = claims.claim(group, 2000)
+                done += current.tolist()
+                yield first + each + particle * len(current)
+                first = 0.0
+                sharing.count_done(len(current))
+                current = following if len(following) else claims.claim(group, 2000)
+        if not visits and (behind := sharing.half_to_help(0.0)) is not None:
+            visits = [(behind, True)]
+
+
+@pytest.mark.parametrize("slowness", [5, 40, 200])
+@pytest.mark.parametrize("guess", [0.5, 0.064])
+def test_a_device_of_unknown_speed(
+    monkeypatch: pytest.MonkeyPatch, slowness: int, guess: float
+) -> None:
+    """It ends with the others, the first iteration but for what its first batches take."""
+    n, seconds, batch, built = 20000, 5e-4, 0.02, 3.0
+    order, groups = [np.arange(n)], np.zeros(n, dtype=np.int64)
+    costs = [(built, batch, seconds), (built, batch, slowness * seconds)]
+    board, now = Board(2), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ranks = [WorkSharing(ClockedRank(r, 2, board), order, groups, [1.0, guess]) for r in (0, 1)]
+    for iteration in range(4):
+        board.values[:] = 0
+        now[0] = 0.0
+        for one in ranks:
+            one.begin(np.ones(n, dtype=np.bool_), order)
+        done: list[list[int]] = [[], []]
+        work = [work_ahead(ranks[r], costs[r], done[r]) for r in (0, 1)]
+        ended = clocked(work, now)
+        counts = [len(of_rank) for of_rank in done]
+        assert sum(counts) == n
+        done_by = np.zeros(n, dtype=np.int32)
+        done_by[done[1]] = 1
+        rates = [one.measured_rate() for one in ranks]
+        for one in ranks:
+            one.finish(done_by, rates)
+        ideal = n * seconds * slowness / (slowness + 1)
+        late = built if iteration == 0 else 0.0
+        assert max(ended) - min(ended) < 0.1 * ideal + late
+        if iteration > 0:
+            assert max(ended) < 1.15 * ideal + batch * n / 2000
+        costs = [(0.0, *cost[1:]) for cost in costs]
+
+
+def clocked(work: Sequence[Iterator[float]], now: list[float]) -> list[float]:
+    """Let ranks work side by side; tell when each ends."""
+    clocks, ended = dict.fromkeys(range(len(work)), 0.0), [0.0] * len(work)
+    while clocks:
+        rank = min(clocks, key=lambda r: clocks[r])
+        now[0] = clocks[rank]
+        took = next(work[rank], None)
+        if took is None:
+            ended[rank] = clocks.pop(rank)
+        else:
+            clocks[rank] += took
+    return ended
+
+
 @pytest.mark.parametrize(
     ("seconds_each", "n_batches"),
-    [(1e-4, 4), (1.0, 8)],  # all within a tenth of a second; small enough to end together
+    [(1e-4, 4), (1.0, 9)],  # all within a tenth of a second; small enough to end together
 )
 def test_batches_are_small_only_where_that_takes_time(
     monkeypatch: pytest.MonkeyPatch, seconds_each: float, n_batches: int
@@ -218,6 +287,7 @@ def test_batches_are_small_only_where_that_takes_time(
         while n := len(claims.claim(group, 64)):
             sizes.append(n)
             now[0] += seconds_each * n
+            sharing.count_done(n)
     assert sum(sizes) == len(sharing.share(half, 0)) > 3 * 64
     assert len(sizes) == n_batches
     if n_batches == 4:  # of about one size, but for the border of an optics group
@@ -235,7 +305,7 @@ def test_help_for_once_moves_nothing() -> None:
         moved = []
         for done_by in (late, before, late, before, late, late):
             sharing.begin(USABLE, ORDERS)
-            sharing.finish(done_by)
+            sharing.finish(done_by, [1.0, 1.0])
             moved.append(int((sharing.owners != before).sum()))
         return moved
 
@@ -247,7 +317,7 @@ def test_help_that_costs_more_than_it_gains_is_not_given() -> None:
     """What its owner does from its device at once is not read again by another."""
     sharing = WorkSharing(ThreadRank(0, 2, Board(2)), ORDERS, GROUPS, [1.0, 1.0])
     sharing._started = time.monotonic() - 1.0
-    sharing._n_claimed = 1000  # particles a second, of both ranks
+    sharing._done = [(time.monotonic(), 1000)]  # particles a second, of both ranks
     assert sharing._help_with(1, 50) in (25, 26)
     sharing.seconds_to_fetch = 1e-3
     assert sharing._help_with(1, 50) == 0
