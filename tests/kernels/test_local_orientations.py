@@ -41,12 +41,11 @@ def kept_of(inputs: LocalInputs, particle: int) -> tuple[list[tuple[int, int, fl
     return [(place, first + own, 0.0)], entries, True
 
 
-@pytest.mark.parametrize("group", [1, 64])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize(("chosen", "group"), [(False, 64), (True, 1)])
 @pytest.mark.parametrize("inputs", CASES, ids=str)
 def test_random_poses(
-    any_session: DeviceSession, group: int, kind: str, chosen: bool, inputs: LocalInputs
+    any_session: DeviceSession, kind: str, chosen: bool, group: int, inputs: LocalInputs
 ) -> None:
     if not needs(any_session, kind):
         pytest.skip("no double precision")

@@ -7,7 +7,7 @@ import pytest
 
 from clrelion.device.session import DeviceSession
 from tests.kernels.launch import Output, int32, run_kernel
-from tests.kernels.local_inputs import KINDS, LocalInputs, needs
+from tests.kernels.local_inputs import LocalInputs, needs
 from tests.reference.local_lists import nearest_directions
 
 CASES = [
@@ -20,11 +20,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("group", [1, 64])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "group"), [("double", 64), ("pair", 1)])
 @pytest.mark.parametrize("inputs", CASES, ids=str)
 def test_random_poses(
-    any_session: DeviceSession, group: int, kind: str, inputs: LocalInputs
+    any_session: DeviceSession, kind: str, group: int, inputs: LocalInputs
 ) -> None:
     if not needs(any_session, kind):
         pytest.skip("no double precision")

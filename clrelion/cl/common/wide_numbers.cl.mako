@@ -70,7 +70,9 @@ static inline wide wide_minus(const wide a, const wide b) { return wide_plus(a, 
 
 static inline wide wide_times(const wide a, const wide b)
 {
-    const float product = a.x * b.x;
+    /* without its last bit it is no product any more that a compiler may join with a sum, which would
+     * then know already what was lost */
+    const float product = as_float(as_int(a.x * b.x) & ~1);
     const float lost = fma(a.x, b.x, -product);
     return wide_ordered_sum(product, lost + (a.x * b.y + a.y * b.x));
 }
