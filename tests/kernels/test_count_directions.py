@@ -16,7 +16,7 @@ CASES = [
     LocalInputs(4, "O", "cap", 3.75, 3.75, top=2),
     LocalInputs(3, "C1", "cap", 50.0, 0.0, top=3),
     LocalInputs(3, "C4", "rot", 9.0, 9.0),
-    LocalInputs(3, "D3", "tilt", 9.0, 9.0, top=1),
+    LocalInputs(3, "T", "tilt", 9.0, 9.0, top=1),
     LocalInputs(2, "C2", "rot", 40.0, 40.0),
     LocalInputs(3, "T", "cap", 1e-4, 9.0),
 ]
