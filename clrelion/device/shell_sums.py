@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
+from clrelion.device.wide_numbers import wide_empty, wide_kind
 
 __all__ = ["run_over_lines", "run_over_voxels", "sum_by_shell", "wide_sums"]
 
@@ -66,16 +67,15 @@ def wide_sums(
     ndarray
         float64, (n_planes, n, n_values).
     """
-    has_double = session.capabilities.fp64
-    shape = (n_planes, n, n_values)
-    out = session.empty(shape if has_double else (*shape, 2), np.float64 if has_double else "f4")
-    kernel = session.kernel(f"maximization/{name}", wide="double" if has_double else "pair")
+    kind = wide_kind(session)
+    out = wide_empty(session, (n_planes, n, n_values), kind)
+    kernel = session.kernel(f"maximization/{name}", wide=kind)
     if name.endswith("_vector"):
         kernel((n_planes,), (1,), *arguments, out)
     else:
         kernel((_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out)
     host = session.to_host(out)
-    return host if has_double else host.astype(np.float64).sum(axis=-1)
+    return host if kind == "double" else host.astype(np.float64).sum(axis=-1)
 
 
 def _rounded(n: int, group: int) -> int:

@@ -1,4 +1,4 @@
-"""Numbers in more than single precision on any device (``cl/common/wide_numbers``)."""
+"""Numbers in more than single precision on any device (``wide`` in ``cl/common``)."""
 
 from __future__ import annotations
 
