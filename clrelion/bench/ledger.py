@@ -17,6 +17,7 @@ from clrelion.device.choice import DeviceInfo
 from clrelion.device.kernel import Kernel
 from clrelion.device.profile import STEPS, Profile
 from clrelion.device.session import DeviceSession
+from clrelion.device.transfers import PendingRead
 
 _MAX_PENDING = 4096
 
@@ -112,12 +113,12 @@ class LedgerProfile(Profile):
 
     Parameters
     ----------
-    finish
-        Waits for the device.
+    finish, works_ahead
+        As of Profile.
     """
 
-    def __init__(self, finish: Callable[[], None]) -> None:
-        super().__init__(finish)
+    def __init__(self, finish: Callable[[], None], works_ahead: bool = False) -> None:
+        super().__init__(finish, works_ahead=works_ahead)
         self.current = IterationRecord()
         self.records: list[IterationRecord] = []
         self._pending_work: list[tuple[str, str, cl.Event | None, float, float]] = []
@@ -153,7 +154,7 @@ class LedgerProfile(Profile):
         record.seconds = time.perf_counter() - self._began
         record.rows = {row: entry.seconds for row, entry in self.rows.items() if row != "others"}
         record.rows["others"] = max(0.0, record.seconds - sum(record.rows.values()))
-        order = [*STEPS[:-1], "accuracies", "others"]
+        order = [*STEPS[:-2], "set-up", "accuracies", *STEPS[-2:]]
         record.rows = dict(
             sorted(record.rows.items(), key=lambda r: order.index(r[0]) if r[0] in order else 99)
         )
@@ -228,7 +229,7 @@ class LedgerSession(DeviceSession):
 
     def restart(self) -> None:
         """Empty the books."""
-        self.ledger = LedgerProfile(self.finish)
+        self.ledger = LedgerProfile(self.finish, works_ahead=self.works_ahead)
         self.profile = self.ledger
 
     def note_memory(self) -> None:
@@ -249,6 +250,13 @@ class LedgerSession(DeviceSession):
         self.ledger.current.to_device_bytes += host.nbytes
         self.ledger.current.transfers += 1
         super().copy_to_device(host, array)
+
+    def to_host_later(self, *arrays: cl_array.Array) -> PendingRead:
+        """See DeviceSession; counted."""
+        for array in arrays:
+            self.ledger.current.to_host_bytes += array.nbytes
+            self.ledger.current.transfers += 1
+        return super().to_host_later(*arrays)
 
     def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
         """See DeviceSession; counted."""

@@ -8,7 +8,10 @@ from clrelion.bench.ceilings import Ceilings
 from clrelion.bench.ledger import IterationRecord, KernelSum
 from clrelion.device.memory import format_bytes
 
-_ROWS = ("getImg", "getDiff", "convert", "store", "accuracies", "maximization", "others")
+_ROWS = (
+    *("getImg", "getDiff", "convert", "store", "set-up"),
+    *("accuracies", "maximization", "others"),
+)
 
 
 def format_table(head: list[str], rows: list[list[str]]) -> str:

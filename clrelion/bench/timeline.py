@@ -7,9 +7,12 @@ from html import escape
 
 from clrelion.bench.ledger import IterationRecord, Launch
 
-EXPECTATION_ROWS = ("getImg", "getDiff", "convert", "store")
+EXPECTATION_ROWS = ("getImg", "getDiff", "convert", "store", "set-up")
 _LANES = (*EXPECTATION_ROWS, "accuracies", "maximization", "others")
-_COLOURS = ("#3b6ea5", "#d1793f", "#4f9d69", "#a05195", "#8d6e63", "#6b7a8f", "#b0b0b0")
+_COLOURS = (
+    *("#3b6ea5", "#d1793f", "#4f9d69", "#a05195", "#c2a83e"),
+    *("#8d6e63", "#6b7a8f", "#b0b0b0"),
+)
 _WIDTH, _LEFT, _LANE, _TOP = 1200, 110, 26, 46
 _TICKS = 10
 

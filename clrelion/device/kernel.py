@@ -276,8 +276,7 @@ class Kernel:
         except cl.Error as error:
             raise_if_out_of_memory(f"kernel {self.name}", error)
             raise
-        if session.profile.kernel_events:
-            session.profile.record_kernel(self.name, event)
+        session.profile.launched(self.name, event)
         return event
 
     def _grouped(self, global_size: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

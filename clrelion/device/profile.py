@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ STEPS = ("getImg", "getDiff", "convert", "store", "maximization", "others")
 """Rows of the table, in the order of the data (the paper's names)."""
 
 _MAX_PENDING_EVENTS = 4096
+_COMPLETE = cl.command_execution_status.COMPLETE
 
 
 @dataclass
@@ -31,16 +33,28 @@ class TimeRow:
     count: int = 0
 
 
+@dataclass
+class _Stretch:
+    """Launches of one row with no other row's between them."""
+
+    row: str
+    first: cl.Event
+    last: cl.Event
+
+
 class Profile:
     """Times of a session, summed by row.
 
     Parameters
     ----------
     finish : callable
-        Waits for the device; called at the borders of each timer, so that a row holds its own
-        kernels and nobody else's.
+        Waits for the device.
     kernel_events : bool
         Also sum the device's own time per kernel (needs a profiling queue).
+    works_ahead : bool
+        Only the borders of outermost timers are waited for; what is nested in them is told apart by
+        the device's own clock (needs a profiling queue).  False: all borders are waited for, so
+        that a row holds its own kernels and nobody else's.
 
     Attributes
     ----------
@@ -48,46 +62,68 @@ class Profile:
         Called with the name of a row at the beginning of each of its timers.
     """
 
-    def __init__(self, finish: Callable[[], None], kernel_events: bool = False) -> None:
+    def __init__(
+        self,
+        finish: Callable[[], None],
+        kernel_events: bool = False,
+        works_ahead: bool = False,
+    ) -> None:
         self.rows: dict[str, TimeRow] = {}
         self.kernels: dict[str, TimeRow] = {}
         self.kernel_events = kernel_events
+        self.works_ahead = works_ahead
         self._finish = finish
         self._pending: list[tuple[str, cl.Event]] = []
-        self._stack: list[list[float]] = []
+        self._open: list[str] = []
+        self._nested: list[float] = []
+        self._stretches: deque[_Stretch] = deque()
+        self._last_end: int | None = None
         self._start = time.perf_counter()
         self.on_step: Callable[[str], None] = lambda _: None
 
     @contextmanager
     def timer(self, row: str) -> Iterator[None]:
-        """Add the time of the ``with`` block to ``row``; a nested timer's time counts once.
-
-        The device queue is finished at both ends.
-        """
+        """Add the time of the ``with`` block to ``row``; a nested timer's time counts once."""
         self.on_step(row)
-        self._finish()
+        waits = not self.works_ahead or not self._open
+        if waits:
+            self._finish()
         start = time.perf_counter()
-        nested = [0.0]
-        self._stack.append(nested)
+        self._open.append(row)
+        self._nested.append(0.0)
         try:
             yield
         finally:
-            self._finish()
+            if waits:
+                self._finish()
             elapsed = time.perf_counter() - start
-            self._stack.pop()
-            if self._stack:
-                self._stack[-1][0] += elapsed
+            self._open.pop()
+            nested = self._nested.pop()
             entry = self.rows.setdefault(row, TimeRow())
-            entry.seconds += elapsed - nested[0]
             entry.count += 1
+            if not self.works_ahead:
+                entry.seconds += elapsed - nested
+                if self._nested:
+                    self._nested[-1] += elapsed
+            elif waits:
+                # what the device does not account for is the outermost row's: the host's own time
+                of_host = elapsed - nested - self._assign_stretches()
+                entry.seconds += max(0.0, of_host)
 
-    def record_kernel(self, name: str, event: cl.Event) -> None:
-        """Remember a launch, if kernels are timed."""
-        if not self.kernel_events:
-            return
-        self._pending.append((name, event))
-        if len(self._pending) >= _MAX_PENDING_EVENTS:
-            self._collect()
+    def launched(self, name: str, event: cl.Event) -> None:
+        """Take note of a launch."""
+        if self.works_ahead and self._open:
+            row = self._open[-1]
+            if self._stretches and self._stretches[-1].row == row:
+                self._stretches[-1].last = event
+            else:
+                self._stretches.append(_Stretch(row, event, event))
+                if len(self._stretches) > _MAX_PENDING_EVENTS and len(self._open) > 1:
+                    self._nested[0] += self._assign_stretches()
+        if self.kernel_events:
+            self._pending.append((name, event))
+            if len(self._pending) >= _MAX_PENDING_EVENTS:
+                self._collect()
 
     def reset(self) -> None:
         """Start from zero, e.g. at the start of an iteration."""
@@ -120,6 +156,27 @@ class Profile:
             for name, entry in sorted(self.kernels.items(), key=lambda item: -item[1].seconds):
                 lines.append(f"{name:<40}{entry.seconds:>10.4f}{entry.count:>9}")
         return "\n".join(lines)
+
+    def _assign_stretches(self) -> float:
+        """Give the device's time to the rows, up to where it has got; return how much that is.
+
+        A stretch lasts from the end of the one before to its own end: waits before it are its own.
+        """
+        assigned = 0.0
+        while self._stretches:
+            stretch = self._stretches[0]
+            if stretch.last.command_execution_status != _COMPLETE:
+                break
+            self._stretches.popleft()
+            end = stretch.last.profile.end
+            begin = stretch.first.profile.start if self._last_end is None else self._last_end
+            self._last_end = end
+            seconds = 1e-9 * (end - begin)
+            self.rows.setdefault(stretch.row, TimeRow()).seconds += seconds
+            assigned += seconds
+        if len(self._open) == 0:
+            self._last_end = None
+        return assigned
 
     def _collect(self) -> None:
         if not self._pending:

@@ -24,7 +24,7 @@ from clrelion.device.memory import (
 from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
 from clrelion.device.profile import Profile
 from clrelion.device.templates import render, render_source, template_path
-from clrelion.device.transfers import Transfers
+from clrelion.device.transfers import PendingRead, Transfers
 from clrelion.errors import DeviceError, OptionsError
 
 _LARGEST_FILL_BYTES = 2**30
@@ -50,6 +50,9 @@ class DeviceSession:
         Nothing that decides about a result may depend on scheduling, on measured times or on the
         memory that happens to be free: sums are of whole numbers, transforms and memory budget are
         fixed choices.
+    works_ahead : bool or None
+        The host gives the device its next work before it has the answers to what went before; None:
+        where the device is not the host itself.
 
     Attributes
     ----------
@@ -82,6 +85,7 @@ class DeviceSession:
         *,
         profiling: bool = False,
         deterministic: bool = False,
+        works_ahead: bool | None = None,
     ) -> None:
         if precision not in ("single", "double"):
             raise OptionsError(f"precision '{precision}': choose single or double")
@@ -89,8 +93,12 @@ class DeviceSession:
         self.precision = precision
         self.deterministic = deterministic
         self.device: cl.Device = self.info.handle
+        self.is_cpu = self.info.kind == "cpu"
+        self.works_ahead = not self.is_cpu if works_ahead is None else works_ahead
         # Any: pyopencl's stub knows no value for "no property", which is 0 at run time
-        properties: Any = cl.command_queue_properties.PROFILING_ENABLE if profiling else 0
+        properties: Any = 0
+        if profiling or self.works_ahead:
+            properties = cl.command_queue_properties.PROFILING_ENABLE
         try:
             self.context = cl.Context([self.device])
             self.queue = cl.CommandQueue(self.context, self.device, properties=properties)
@@ -109,9 +117,8 @@ class DeviceSession:
         self.complex: type[np.complex64] | type[np.complex128] = (
             np.complex128 if is_double else np.complex64
         )
-        self.is_cpu = self.info.kind == "cpu"
         self.n_compute_units = self.info.n_compute_units
-        self.profile = Profile(self.finish, kernel_events=profiling)
+        self.profile = Profile(self.finish, profiling, self.works_ahead)
         self._transfers = Transfers(self.queue, waits_for_uploads=self.is_cpu)
         # Immediate allocation: a missing byte shows here and not at some later launch.
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
@@ -265,6 +272,15 @@ class DeviceSession:
         """Copy a device array to a new host array; waits for the queue."""
         start = int(array.offset)
         return self._transfers.read_new(_memory(array), start, array.shape, array.dtype)
+
+    def to_host_later(self, *arrays: cl_array.Array) -> PendingRead:
+        """Copy device arrays to new host arrays when what has been enqueued so far is done.
+
+        Where the host does not work ahead the copies are made at once.
+        """
+        return self._transfers.read_later(
+            [(_memory(a), int(a.offset), a.shape, a.dtype) for a in arrays], self.works_ahead
+        )
 
     def read_int(self, array: cl_array.Array, index: int) -> int:
         """Copy one element of an int32 device array to the host; waits for the queue."""

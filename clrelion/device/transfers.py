@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -11,10 +13,68 @@ import pyopencl as cl
 from clrelion.device.large_copies import host_empty, read_bytes, write_bytes
 from clrelion.device.memory import translated_allocation_errors
 
-__all__ = ["Transfers"]
+__all__ = ["PendingRead", "Transfers"]
 
 # Arrays up to this size are copied once more on the host, so that nobody waits for their upload.
 _LARGEST_LATER_BYTES = 2**22
+
+
+_Part = tuple[cl.Buffer, int, tuple[int, ...], npt.DTypeLike]
+"""Buffer, first byte, and shape and type of an array in it."""
+
+
+class PendingRead:
+    """Arrays on their way to the host; any thread may ask for them.
+
+    The copies are made when they are asked for, on a queue of their own: what the device has been
+    given to do meanwhile is not waited for.
+
+    Parameters
+    ----------
+    queue
+        For the copies.
+    ready
+        Event after which the arrays do not change any more; None: they are read now.
+    parts
+        Where they are.  The buffers are held until they have been read.
+    """
+
+    def __init__(
+        self, queue: cl.CommandQueue, ready: cl.Event | None, parts: Sequence[_Part]
+    ) -> None:
+        self._queue = queue
+        self._ready = ready
+        self._parts = list(parts)
+        self._found: list[npt.NDArray[Any]] | None = None
+        self._lock = threading.Lock()
+        if ready is None:
+            self.result()
+
+    def result(self) -> list[npt.NDArray[Any]]:
+        """Wait for the arrays; give them in their order.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        with self._lock:
+            if self._found is None:
+                with translated_allocation_errors("copy from the device"):
+                    if self._ready is not None:
+                        # not a condition of the copy: it would keep others on its queue waiting
+                        self._ready.wait()
+                    self._found = [self._read(*part) for part in self._parts]
+                self._parts.clear()
+                self._ready = None
+            return self._found
+
+    def _read(
+        self, memory: cl.Buffer, start: int, shape: tuple[int, ...], dtype: npt.DTypeLike
+    ) -> npt.NDArray[Any]:
+        host = host_empty(shape, dtype)
+        if host.nbytes:
+            read_bytes(self._queue, memory, start, host)
+        return host
 
 
 class Transfers:
@@ -32,6 +92,7 @@ class Transfers:
         self._queue = queue
         self._waits_for_uploads = waits_for_uploads
         self._beside: cl.CommandQueue | None = None
+        self._reads: cl.CommandQueue | None = None
         self._uploads: deque[cl.Event] = deque()
 
     def write(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
@@ -80,6 +141,18 @@ class Transfers:
         if host.nbytes:
             self.read(memory, start, host)
         return host
+
+    def read_later(self, parts: Sequence[_Part], works_ahead: bool) -> PendingRead:
+        """Read arrays once all that has been enqueued so far is done, or now."""
+        if not works_ahead:
+            return PendingRead(self._queue, None, parts)
+        with translated_allocation_errors("queue"):
+            if self._reads is None:
+                self._reads = cl.CommandQueue(self._queue.context, self._queue.device)
+            ready = cl.enqueue_marker(self._queue)
+            # whoever waits for it does not flush this queue
+            self._queue.flush()
+        return PendingRead(self._reads, ready, parts)
 
 
 def _is_complete(event: cl.Event) -> bool:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.exact_rounding import SumUnits, image_units, rounded
-from clrelion.expectation.fine import BestPoses, FineSamples
-from clrelion.expectation.images import SMALLEST_SCALE, BatchImages
+from clrelion.expectation.fine import BestPoses, FineResults, FineSamples
+from clrelion.expectation.images import SMALLEST_SCALE, BatchImages, ImagePower
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
-from clrelion.expectation.store import StoredSums
+from clrelion.expectation.stored_sums import PendingSums, StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
 
-__all__ = ["Accumulator", "PartNumbers", "empty_sums"]
+if TYPE_CHECKING:
+    from clrelion.device.transfers import PendingRead
+
+__all__ = ["Accumulator", "PartNumbers", "PendingPart", "empty_sums"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +47,12 @@ class PartNumbers:
 
     Attributes
     ----------
-    ids, spectrum, edge_power, scale, offset_px
+    ids, scale, offset_px
         Of its images, as in `BatchImages`.
+    spectrum, edge_power
+        The same, as in `ImagePower`.
     best, maximum, sum_weight, sum_omega, sum_offset2
-        Of its posterior weights, as in `FineSamples`.
+        Of its posterior weights, as in `FineResults`.
     stored
         Its sums by image.
     n_significant
@@ -69,26 +75,67 @@ class PartNumbers:
     n_significant: NDArray[np.int64]
     ctf2: NDArray[np.float64] | None
 
+    @property
+    def n(self) -> int:
+        """Images in the part."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class PendingPart:
+    """A part of a batch whose numbers are on their way to the host.
+
+    Attributes
+    ----------
+    ids, scale, offset_px
+        As in `PartNumbers`.
+    power
+        Of its images by shell.
+    samples, stored
+        Its posterior weights and its sums.
+    n_significant
+        int64, (n,), or None: the samples that the fine pass found.
+    ctf2
+        real, (n or more, n_list), or None.
+    """
+
+    ids: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    offset_px: NDArray[np.float64]
+    power: ImagePower
+    samples: FineSamples
+    stored: PendingSums
+    n_significant: NDArray[np.int64] | None
+    ctf2: PendingRead | None
+
     @classmethod
     def of(
         cls,
         batch: BatchImages,
         samples: FineSamples,
-        stored: StoredSums,
-        n_significant: NDArray[np.int64],
-        ctf2: NDArray[np.float64] | None,
-    ) -> PartNumbers:
-        """Take them from a part that has been worked on."""
+        stored: PendingSums,
+        n_significant: NDArray[np.int64] | None,
+        ctf2: PendingRead | None,
+    ) -> PendingPart:
+        """Take what is needed from a part that the device has been given; its images may go."""
         return cls(
-            batch.ids, batch.spectrum, batch.edge_power, batch.scale, batch.offset_px,
-            samples.best, samples.maximum, samples.sum_weight, samples.sum_omega,
-            samples.sum_offset2, stored, n_significant, ctf2,
+            batch.ids, batch.scale, batch.offset_px, batch.power,
+            samples, stored, n_significant, ctf2,
         )  # fmt: skip
 
-    @property
-    def n(self) -> int:
-        """Images in the part."""
-        return len(self.ids)
+    def numbers(self) -> PartNumbers:
+        """Wait for the numbers."""
+        found: FineResults = self.samples.results()
+        n_significant = found.n_found if self.n_significant is None else self.n_significant
+        ctf2 = None
+        if self.ctf2 is not None:
+            # the ones that stand for the CTF without --ctf may have more rows
+            ctf2 = self.ctf2.result()[0][: len(self.ids)].astype(np.float64)
+        return PartNumbers(
+            self.ids, self.power.spectrum, self.power.edge, self.scale, self.offset_px,
+            found.best, found.maximum, found.sum_weight, found.sum_omega, found.sum_offset2,
+            self.stored.result(), n_significant, ctf2,
+        )  # fmt: skip
 
 
 class Accumulator:

@@ -6,13 +6,14 @@ In: a batch of raw images.  Out: its share of the sums (specification E 5, desig
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import DeviceMemoryError
-from clrelion.expectation.accumulate import PartNumbers
+from clrelion.expectation.accumulate import PendingPart
 from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.coarse_product import chosen_product
 from clrelion.expectation.device_space import DeviceSpace
@@ -35,7 +36,11 @@ from clrelion.expectation.search_space import (
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.sparse import sparse_differences
 from clrelion.expectation.volumes import BackprojectionVolumes
-from clrelion.expectation.weights import SignificantSamples, find_significant
+from clrelion.expectation.weights import (
+    SignificanceSearch,
+    SignificantSamples,
+    find_significant,
+)
 from clrelion.io.particle_table import ParticleTable
 from clrelion.particles.loader import HostBatch
 from clrelion.planning.step import StepPlan
@@ -55,8 +60,23 @@ _MOST_ENTRIES = 2**31
 """Lists are numbered by 32 bits."""
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """A batch that the device has been given up to the selection of its significant samples."""
+
+    images: BatchImages
+    space: DeviceSpace
+    log_translation: NDArray[np.float64]
+    search: SignificanceSearch
+
+
 class BatchWork:
-    """Processes the batches of one optics group, one after the other."""
+    """Processes the batches of one optics group, one after the other.
+
+    Where the host works ahead, the device is given the first half of a batch, getImg and the coarse
+    pass, before the second half of the batch before, whose lists need an answer from the device:
+    it has something to do while the host waits for that answer and makes the launches.
+    """
 
     def __init__(
         self,
@@ -84,6 +104,7 @@ class BatchWork:
         )
         self._bookkeeping = bookkeeping
         self._lists = lists
+        self._begun: _Compared | None = None
         self._slice_table: Array | None = None
         self._dense_space: DeviceSpace | None = None
         self._wants_table = plan.table_fits and setup.fine_is_full
@@ -120,8 +141,14 @@ class BatchWork:
         if len(ids) == 0:
             return
         try:
-            batch, space, log_translation, significant = self._coarse(ids, images, others)
+            begun = self._coarse(ids, images, others)
         except DeviceMemoryError as error:
+            if self._begun is not None:
+                # alone it may fit
+                self.finish()
+                self._session.release_unused()
+                self._process_ids(ids, images, others)
+                return
             if len(ids) == 1:
                 raise
             half = len(ids) // 2
@@ -129,22 +156,42 @@ class BatchWork:
             self._session.release_unused()
             for span in (slice(0, half), slice(half, len(ids))):
                 self._process_ids(ids[span], images[span], None if others is None else others[span])
+                self.finish()
             return
+        self.finish()
+        self._begun = begun
+        if not self._session.works_ahead:
+            self.finish()
+
+    def finish(self) -> None:
+        """Give the device what is left to do for the batches so far.
+
+        Raises
+        ------
+        DeviceMemoryError
+            Not even one particle fits on the device.
+        """
+        if self._begun is None:
+            return
+        begun, self._begun = self._begun, None
+        batch = begun.images
+        with self._session.profile.timer("convert"):
+            significant = begun.search.finish()
         for place in np.flatnonzero(significant.is_bad).tolist():
-            self._bookkeeping.skip(int(ids[place]), "no finite weight")
+            self._bookkeeping.skip(int(batch.ids[place]), "no finite weight")
         self._consider_table(significant)
         first = 0
         while first < batch.n:
             last = self._part_end(significant, first)
-            first = self._process_part(batch, space, log_translation, significant, first, last)
+            first = self._process_part(begun, significant, first, last)
 
     def _coarse(
         self,
         ids: NDArray[np.int64],
         images: NDArray[np.float32] | ResidentSlice,
         others: NDArray[np.float32] | None,
-    ) -> tuple[BatchImages, DeviceSpace, NDArray[np.float64], SignificantSamples]:
-        """Run getImg, the coarse pass and the selection of significant samples."""
+    ) -> _Compared:
+        """Begin getImg, the coarse pass and the selection of significant samples."""
         session, settings, setup = self._session, self._settings, self._setup
         with session.profile.timer("getImg"):
             batch = setup.preparation.prepare(ids, images, self._table, others)
@@ -159,8 +206,8 @@ class BatchWork:
                 batch.offset_px,
                 batch.prior_offset_px,
             )
-            significant = find_significant(session, settings, samples, space, log_translation)
-        return batch, space, log_translation, significant
+            search = find_significant(session, settings, samples, space, log_translation)
+        return _Compared(batch, space, log_translation, search)
 
     def _space(self, ids: NDArray[np.int64]) -> DeviceSpace:
         """Orientations of these particles; what all particles share is uploaded once."""
@@ -257,23 +304,17 @@ class BatchWork:
         return first + max(1, int(fits.sum()))
 
     def _process_part(
-        self,
-        batch: BatchImages,
-        space: DeviceSpace,
-        log_translation: NDArray[np.float64],
-        significant: SignificantSamples,
-        first: int,
-        last: int,
+        self, begun: _Compared, significant: SignificantSamples, first: int, last: int
     ) -> int:
         """Run the fine pass and the sums for images first .. last - 1; return where to go on."""
         try:
-            images = batch.part(self._session, first, last)
+            images = begun.images.part(self._session, first, last)
             if significant.block_start[first] == significant.block_start[last]:
                 return last
             part = FinePart(
                 self._tools,
                 images,
-                space,
+                begun.space,
                 significant,
                 first,
                 self._slice_table,
@@ -281,7 +322,7 @@ class BatchWork:
             )
             with self._session.profile.timer("getDiff"):
                 operands = self._operands(images, self._setup.fine)
-            samples = part.weights(operands, log_translation[first:last])
+            samples = part.weights(operands, begun.log_translation[first:last])
             with self._session.profile.timer("store"):
                 job = part.first_job(samples)
         except DeviceMemoryError as error:
@@ -289,21 +330,17 @@ class BatchWork:
                 raise
             _log.warning("%s; going on with fewer particles", error)
             self._session.release_unused()
-            return self._process_part(
-                batch, space, log_translation, significant, first, (first + last) // 2
-            )
+            return self._process_part(begun, significant, first, (first + last) // 2)
         with self._session.profile.timer("store"):
             stored = part.store(job, samples)
             ctf2 = None
             if self._setup.geometry.optics.ctf_premultiplied:
-                # the ones that stand for the CTF without --ctf may have more rows
-                ctf = self._session.to_host(images.ctf)[: images.n]
-                ctf2 = np.asarray(ctf, dtype=np.float64)
-            found = significant.n_significant[first:last]
+                ctf2 = self._session.to_host_later(images.ctf)
+            counts: NDArray[np.int64] | None = significant.n_significant[first:last]
             if self._settings.oversampling == 0:
-                found = samples.n_found
-            numbers = PartNumbers.of(images, samples, stored, found, ctf2)
-            self._bookkeeping.add(self._setup, numbers, self._tables)
+                counts = None
+            pending = PendingPart.of(images, samples, stored, counts, ctf2)
+            self._bookkeeping.add(self._setup, pending, self._tables)
         return last
 
     def _blocks_per_run(self, n_images: int) -> int:

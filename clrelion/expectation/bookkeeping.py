@@ -1,4 +1,4 @@
-"""The sums over particles are kept by a thread of their own, while the next batch begins."""
+"""The sums over particles are kept by a thread of their own, which waits for the device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from clrelion.expectation.accumulate import Accumulator, PartNumbers
+from clrelion.expectation.accumulate import Accumulator, PendingPart
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,7 +44,7 @@ class Bookkeeping:
     ) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def add(self, setup: OpticsSetup, part: PartNumbers, tables: OrientationTables) -> None:
+    def add(self, setup: OpticsSetup, part: PendingPart, tables: OrientationTables) -> None:
         """Hand a part over.
 
         Raises
@@ -53,7 +53,7 @@ class Bookkeeping:
             What went wrong with an earlier part.
         """
         self._look()
-        self._waiting.append(self._thread.submit(self._accumulator.add, setup, part, tables))
+        self._waiting.append(self._thread.submit(self._take, setup, part, tables))
 
     def skip(self, particle: int, reason: str, is_told: bool = False) -> None:
         """Leave a particle out of this iteration."""
@@ -71,6 +71,9 @@ class Bookkeeping:
         while self._waiting:
             self._waiting.popleft().result()
         return self._accumulator
+
+    def _take(self, setup: OpticsSetup, part: PendingPart, tables: OrientationTables) -> None:
+        self._accumulator.add(setup, part.numbers(), tables)
 
     def _look(self) -> None:
         """Raise what the parts that are done have raised."""

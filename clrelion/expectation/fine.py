@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
+    from clrelion.device.transfers import PendingRead
 
-__all__ = ["BestPoses", "FineLists", "FineSamples", "fine_weights", "list_fine"]
+__all__ = ["BestPoses", "FineLists", "FineResults", "FineSamples", "fine_weights", "list_fine"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,11 @@ class BestPoses:
 
 
 @dataclass(frozen=True)
-class FineSamples:
-    """Posterior weights of the fine samples of a part.
+class FineResults:
+    """What the posterior weights of a part say of its images.
 
     Attributes
     ----------
-    omega
-        real device array; weight of each sample, 0 below the threshold.
     maximum, sum_weight, sum_omega, sum_offset2
         float64, (n,); largest log-weight, sum of exp(l - maximum), sum of omega and of omega times
         the squared offset from its prior (Å^2).
@@ -86,13 +85,33 @@ class FineSamples:
         int64, (n,); samples at or above the threshold.
     """
 
-    omega: Array
     maximum: NDArray[np.float64]
     sum_weight: NDArray[np.float64]
     sum_omega: NDArray[np.float64]
     sum_offset2: NDArray[np.float64]
     best: BestPoses
     n_found: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FineSamples:
+    """Posterior weights of the fine samples of a part.
+
+    Attributes
+    ----------
+    omega
+        real device array; weight of each sample, 0 below the threshold.
+    """
+
+    omega: Array
+    _read: PendingRead
+
+    def results(self) -> FineResults:
+        """Wait for what they say of the images."""
+        *sums, found, poses = self._read.result()
+        maximum, total, omega, offset2 = (np.asarray(a, dtype=np.float64) for a in sums)
+        best = BestPoses(*np.ascontiguousarray(poses.astype(np.int64).T))
+        return FineResults(maximum, total, omega, offset2, best, found.astype(np.int64))
 
 
 def list_fine(
@@ -235,11 +254,7 @@ def fine_weights(
         n_found,
     )
     poses = _best_poses(session, lists, best, block_start_d, n, n_children)
-    maximum, total, omega, offset2 = (
-        np.asarray(session.to_host(a), dtype=np.float64) for a in per_image
-    )
-    found = session.to_host(n_found).astype(np.int64)
-    return FineSamples(values, maximum, total, omega, offset2, poses, found)
+    return FineSamples(values, session.to_host_later(*per_image, n_found, poses))
 
 
 def _best_poses(
@@ -249,7 +264,8 @@ def _best_poses(
     block_start: Array,
     n: int,
     n_children: int,
-) -> BestPoses:
+) -> Array:
+    """Class, frame, psi and translation of each image's best sample, int32 (n, 4)."""
     blocks, rows = lists.blocks, lists.rows
     pose = session.empty((n, 4), np.int32)
     session.kernel("expectation/best_rows")(
@@ -269,4 +285,4 @@ def _best_poses(
         n,
         pose,
     )
-    return BestPoses(*np.ascontiguousarray(session.to_host(pose).astype(np.int64).T))
+    return pose

@@ -7,7 +7,6 @@ In: images and their significant samples.  Out: posterior weights, then their sh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,8 @@ from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.store import StoredSums, StoreJob, prepare_store
+from clrelion.expectation.store import StoreJob, prepare_store
+from clrelion.expectation.stored_sums import PendingSums
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples
 
@@ -202,9 +202,9 @@ class FinePart:
             tools.orientation_sums,
         )
 
-    def store(self, first_job: StoreJob, samples: FineSamples) -> StoredSums:
+    def store(self, first_job: StoreJob, samples: FineSamples) -> PendingSums:
         """Add all runs to the volumes."""
         sums = [first_job.run()]
         for run in self._runs[1:]:
             sums.append(self._job(run, samples).run())
-        return reduce(StoredSums.joined, sums)
+        return PendingSums(sums)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
+    from clrelion.device.transfers import PendingRead
 
 __all__ = [
     "SMALLEST_SCALE",
     "BatchImages",
+    "ImagePower",
     "ImagePreparation",
     "integer_offsets",
     "memory_of_part",
@@ -42,6 +44,46 @@ _UNSET_PRIOR = 999.0
 
 SMALLEST_SCALE = 0.001
 """Smaller intensity scales are raised to this (specification E 5.6)."""
+
+
+@dataclass(frozen=True)
+class ImagePower:
+    """Power of masked images by shell, on its way to the host.
+
+    Attributes
+    ----------
+    read
+        real, (n_batch, n_box/2+3); by image shell, then of the last shell of the window of the
+        scoring size, then of that whole window.
+    images
+        Which images of the batch.
+    """
+
+    read: PendingRead
+    images: slice
+
+    def part(self, first: int, last: int) -> ImagePower:
+        """Images first .. last - 1 of these."""
+        start = self.images.start
+        return ImagePower(self.read, slice(start + first, start + last))
+
+    @property
+    def spectrum(self) -> NDArray[np.float64]:
+        """float64, (n, n_box/2+1); by image shell.  Waits for the device, as the others do."""
+        return self._values()[:, :-2]
+
+    @property
+    def edge(self) -> NDArray[np.float64]:
+        """float64, (n,); power of the last shell of the window of the scoring size."""
+        return self._values()[:, -2]
+
+    @property
+    def window(self) -> NDArray[np.float64]:
+        """float64, (n,); power of the window of the scoring size."""
+        return self._values()[:, -1]
+
+    def _values(self) -> NDArray[np.float64]:
+        return self.read.result()[0][self.images].astype(np.float64)
 
 
 @dataclass
@@ -62,11 +104,8 @@ class BatchImages:
         images relative to the references.
     scale_d
         The same on the device.
-    spectrum
-        float64, (n, n_box/2+1); power of the masked image by image shell.
-    edge_power, window_power
-        float64, (n,); power of the last shell of the window of the scoring size, and of the whole
-        window.
+    power
+        Of the masked images by shell.
     offset_px
         float64, (n, 2) as (x, y); the offset that was applied: whole pixels, or all of it where
         shifts are kept.
@@ -81,9 +120,7 @@ class BatchImages:
     scoring_ctf: Array
     scale: NDArray[np.float64]
     scale_d: Array
-    spectrum: NDArray[np.float64]
-    edge_power: NDArray[np.float64]
-    window_power: NDArray[np.float64]
+    power: ImagePower
     offset_px: NDArray[np.float64]
     prior_offset_px: NDArray[np.float64]
 
@@ -111,9 +148,7 @@ class BatchImages:
             ctf if same else copy(self.scoring_ctf),
             self.scale[span],
             copy(self.scale_d),
-            self.spectrum[span],
-            self.edge_power[span],
-            self.window_power[span],
+            self.power.part(first, last),
             self.offset_px[span],
             self.prior_offset_px[span],
         )
@@ -233,7 +268,7 @@ class ImagePreparation:
         )
         transforms = self._transform(self._masked(ids, shifted))
         image_ft = self._window(transforms, fraction)
-        spectrum = self._spectrum(transforms, len(ids))
+        power = ImagePower(self._power(transforms, len(ids)), slice(0, len(ids)))
         ctf = self.transfer.contrast_transfer(ids, table)
         corrected = settings.ctf.references_corrected or not settings.ctf.correct
         scale = np.ones(len(ids))
@@ -248,9 +283,7 @@ class ImagePreparation:
             scoring_ctf=ctf if corrected else self.transfer.ones(len(ids)),
             scale=scale,
             scale_d=session.to_device(scale, session.real),
-            spectrum=spectrum[:, :-2],
-            edge_power=spectrum[:, -2],
-            window_power=spectrum[:, -1],
+            power=power,
             offset_px=offset if fraction is None else offset + fraction,
             prior_offset_px=self._prior_offsets(ids, table),
         )
@@ -330,7 +363,7 @@ class ImagePreparation:
         )  # fmt: skip
         return out
 
-    def _spectrum(self, transforms: Array, n: int) -> NDArray[np.float64]:
+    def _power(self, transforms: Array, n: int) -> PendingRead:
         session = self._session
         out = session.empty((n, self._n_lists), session.real)
         session.kernel("expectation/power_spectrum")(
@@ -344,7 +377,7 @@ class ImagePreparation:
             n,
             out,
         )
-        return np.asarray(session.to_host(out), dtype=np.float64)
+        return session.to_host_later(out)
 
 
 def memory_of_part(n_list: int, real_bytes: int) -> int:

@@ -7,6 +7,7 @@ significant translations as contiguous lists on the device.  Specification E 5.6
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["KeptRows", "RowGroups", "keep_rows"]
+__all__ = ["KeptRows", "RowGroups", "RowWeights", "keep_rows"]
 
 _MARK_BYTES = 48
 """Spent on finding the rows of each orientation, a row of the part: what the lists have not yet
@@ -46,14 +47,58 @@ class RowGroups:
     place: Array
 
 
+class RowWeights:
+    """Of every row of a part: weight, significant translations, whether it is kept.
+
+    Attributes
+    ----------
+    sums
+        real device array, (n,); posterior weight.
+    counts, is_kept, kept_before
+        int32 device arrays; translations with weight, 1 for the rows that are kept, and how many
+        of them are before each, (n + 1,).
+    """
+
+    def __init__(
+        self, session: DeviceSession, sums: Array, counts: Array, is_kept: Array, n: int
+    ) -> None:
+        self._session = session
+        self._n = n
+        self.sums = sums
+        self.counts = counts
+        self.is_kept = is_kept
+        self.kept_before = prefix_sums(session, is_kept, n)
+
+    @classmethod
+    def of(
+        cls, session: DeviceSession, omega: Array, lists: FineLists, n_children: int
+    ) -> RowWeights:
+        """Sum the weights of the translations of each row."""
+        blocks, n = lists.blocks, lists.rows.n
+        sums = session.empty(n, session.real)
+        counts, is_kept = session.empty(n, np.int32), session.empty(n, np.int32)
+        session.kernel("expectation/row_weights")(
+            (n,),
+            None,
+            *(omega, blocks.out, blocks.n_trans, n_children, lists.per_block, n),
+            *(sums, counts, is_kept),
+        )
+        return cls(session, sums, counts, is_kept, n)
+
+    @cached_property
+    def n_kept(self) -> int:
+        """Rows that are kept; waits for the device."""
+        return self._session.read_int(self.kept_before, self._n)
+
+
 @dataclass(frozen=True)
 class KeptRows:
     """Rows with weight, and their significant translations as one list, on the device.
 
     Attributes
     ----------
-    n
-        Rows.
+    weights
+        Of all rows of the part.
     groups
         How they are grouped by orientation; None: image after image, each row on its own.
     row_start
@@ -64,11 +109,9 @@ class KeptRows:
         real; their weights.
     entries
         Where the translations of each row begin (int32), translations and weights.
-    row_sum
-        real; weight of every row of the part, kept or not.
     """
 
-    n: int
+    weights: RowWeights
     groups: RowGroups | None
     row_start: Array
     image: Array
@@ -78,11 +121,20 @@ class KeptRows:
     projection: Array
     omega: Array
     entries: tuple[Array, Array, Array]
-    row_sum: Array
+
+    @property
+    def n(self) -> int:
+        """Rows; waits for the device."""
+        return self.weights.n_kept
+
+    @property
+    def row_sum(self) -> Array:
+        """Weight of every row of the part, kept or not; real device array."""
+        return self.weights.sums
 
     @property
     def n_groups(self) -> int:
-        """Slices that are scattered."""
+        """Slices that are scattered; may wait for the device."""
         return self.n if self.groups is None else self.groups.n
 
     @property
@@ -121,22 +173,26 @@ def keep_rows(
     DeviceMemoryError
         The lists do not fit.
     """
-    weights = _RowWeights.of(session, omega, lists, n_children)
+    weights = RowWeights.of(session, omega, lists, n_children)
     n_images = len(block_start) - 1
     groups = _groups(session, lists, weights, n_images, n_classes, tables)
     place = None if groups is None else groups.place
-    n, n_kept, real = lists.rows.n, weights.n_kept, session.real
-    kept_counts = session.empty(max(1, n_kept), np.int32)
+    n, real = lists.rows.n, session.real
+    # room for all rows where asking how many there are would keep the device waiting
+    room = max(1, n if session.works_ahead else weights.n_kept)
+    kept_counts = session.zeros(room, np.int32)
     session.kernel("expectation/kept_counts")(
         (n,), None, weights.counts, weights.kept_before, place, n, kept_counts
     )
-    entry_start = prefix_sums(session, kept_counts, n_kept)
-    n_entries = session.read_int(entry_start, n_kept)
+    entry_start = prefix_sums(session, kept_counts, room)
+    entries = omega.shape[0]
+    if not session.works_ahead:
+        entries = max(1, session.read_int(entry_start, room))
     row_start = session.empty(n_images + 1, np.int32)
-    kept = [session.empty(max(1, n_kept), np.int32) for _ in range(5)]
-    kept_omega = session.empty(max(1, n_kept), real)
-    entry_trans = session.empty(max(1, n_entries), np.int32)
-    entry_omega = session.empty(max(1, n_entries), real)
+    kept = [session.empty(room, np.int32) for _ in range(5)]
+    kept_omega = session.empty(room, real)
+    entry_trans = session.empty(entries, np.int32)
+    entry_omega = session.empty(entries, real)
     blocks, rows = lists.blocks, lists.rows
     session.kernel("expectation/compact_rows")(
         (max(n, n_images + 1),),
@@ -150,7 +206,7 @@ def keep_rows(
     )
     image, classes, frames, psis, projection = kept
     return KeptRows(
-        n=n_kept,
+        weights=weights,
         groups=groups,
         row_start=row_start,
         image=image,
@@ -160,35 +216,8 @@ def keep_rows(
         projection=projection,
         omega=kept_omega,
         entries=(entry_start, entry_trans, entry_omega),
-        row_sum=weights.sums,
     )
 
-
-@dataclass(frozen=True)
-class _RowWeights:
-    """Of every row of a part: weight, significant translations, whether it is kept."""
-
-    sums: Array
-    counts: Array
-    is_kept: Array
-    kept_before: Array
-    n_kept: int
-
-    @classmethod
-    def of(
-        cls, session: DeviceSession, omega: Array, lists: FineLists, n_children: int
-    ) -> _RowWeights:
-        blocks, n = lists.blocks, lists.rows.n
-        sums = session.empty(n, session.real)
-        counts, is_kept = session.empty(n, np.int32), session.empty(n, np.int32)
-        session.kernel("expectation/row_weights")(
-            (n,),
-            None,
-            *(omega, blocks.out, blocks.n_trans, n_children, lists.per_block, n),
-            *(sums, counts, is_kept),
-        )
-        kept_before = prefix_sums(session, is_kept, n)
-        return cls(sums, counts, is_kept, kept_before, session.read_int(kept_before, n))
 
 
 def _shared_rows(session: DeviceSession) -> float:
@@ -202,7 +231,7 @@ def _shared_rows(session: DeviceSession) -> float:
 def _groups(
     session: DeviceSession,
     lists: FineLists,
-    weights: _RowWeights,
+    weights: RowWeights,
     n_images: int,
     n_classes: int,
     tables: OrientationTables,

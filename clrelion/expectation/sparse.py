@@ -122,6 +122,14 @@ def _slots(
     return _Slots(rows, slot_of, n_dir, n_psi)
 
 
+def _n_own_blocks(space: DeviceSpace, first: int, last: int) -> int:
+    """Count the blocks of entries ``first`` to ``last`` - 1, which are the slices too."""
+    ends = np.cumsum(space.n_orientations)
+    begins = np.maximum(ends - space.n_orientations, first)
+    counts = np.maximum(np.minimum(ends, last) - begins, 0)
+    return int((-(-counts // _ROWS_PER_BLOCK)).sum())
+
+
 def _blocks(
     session: DeviceSession,
     space: DeviceSpace,
@@ -153,7 +161,10 @@ def _blocks(
         n_blocks,
     )
     block_start = prefix_sums(session, n_blocks, n)
-    total = session.read_int(block_start, n)
+    if slots.slot_of is None:
+        total = _n_own_blocks(space, first, last)
+    else:
+        total = session.read_int(block_start, n)
     image, row, n_rows, trans, n_of_trans = (session.empty(total, np.int32) for _ in range(5))
     out = session.empty(total, np.int64)
     session.kernel("expectation/range_blocks")(

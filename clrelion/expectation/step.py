@@ -136,6 +136,12 @@ class ExpectationStep:
             Not even one particle fits on the device.
         """
         self._check_scales()
+        with self._session.profile.timer("set-up"):
+            return self._run(claims, results, progress)
+
+    def _run(
+        self, claims: ShareClaims, results: ParticleResults, progress: Callable[[int], None]
+    ) -> ExpectationResult:
         session, settings = self._session, self._settings
         self._leave_room()
         with session.profile.timer("getDiff"):
@@ -219,8 +225,10 @@ class ExpectationStep:
                     if resident is not None:
                         resident.keep(batch.ids, batch.images)
                     work.process(batch, uploaded)
+                    uploads.note_use(uploaded)
                 progress(len(current.ids))
                 current = following or claim()
+            work.finish()
 
     def _leave_room(self) -> None:
         """Take what is on the device already, but is not of this step, out of the budget.

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
+    from clrelion.device.transfers import PendingRead
 
-__all__ = ["GroupWeights", "StoreJob", "StoredSums", "prepare_store"]
+__all__ = ["GroupWeights", "StoreJob", "prepare_store"]
 
 
 @dataclass(frozen=True)
@@ -80,33 +81,6 @@ class GroupWeights:
 
 
 @dataclass(frozen=True)
-class StoredSums:
-    """Sums of a part of a batch by image.
-
-    Attributes
-    ----------
-    power, cross
-        float64, (n, n_shells); sum of omega |Y|^2 and of omega Re(Y* X) by image shell.
-    scale_power, scale_cross
-        float64, (n,); the same over the shells that count for the intensity scale.
-    """
-
-    power: NDArray[np.float64]
-    cross: NDArray[np.float64]
-    scale_power: NDArray[np.float64]
-    scale_cross: NDArray[np.float64]
-
-    def joined(self, following: StoredSums) -> StoredSums:
-        """Sums over these rows and the following ones of the same images."""
-        return StoredSums(
-            self.power + following.power,
-            self.cross + following.cross,
-            self.scale_power + following.scale_power,
-            self.scale_cross + following.scale_cross,
-        )
-
-
-@dataclass(frozen=True)
 class StoreJob:
     """The sums of a part of a batch with all their buffers in place.
 
@@ -139,8 +113,8 @@ class StoreJob:
     lists: FineLists
     orientation_sums: OrientationSums
 
-    def run(self) -> StoredSums:
-        """Add the part to the volumes; return its sums by image and shell."""
+    def run(self) -> PendingRead:
+        """Add the part to the volumes; give its sums by image and shell, (n, n_shells, 4)."""
         self.sum_pixels()
         for tile in self.volumes.tiles():
             self.add_to_tile(*tile)
@@ -158,13 +132,7 @@ class StoreJob:
             n,
             self.shell_sums,
         )
-        shell = np.asarray(self.session.to_host(self.shell_sums), dtype=np.float64)
-        return StoredSums(
-            power=shell[..., 0],
-            cross=shell[..., 1],
-            scale_power=shell[..., 2].sum(axis=1),
-            scale_cross=shell[..., 3].sum(axis=1),
-        )
+        return self.session.to_host_later(self.shell_sums)
 
 
 def prepare_store(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
+    from clrelion.device.transfers import PendingRead
 
 __all__ = ["UploadAhead"]
 
@@ -27,7 +28,8 @@ Uploaded = tuple[HostBatch, ResidentSlice | None]
 class UploadAhead:
     """Copies batches in a thread and on a queue of its own; a context that ends with the thread.
 
-    Two buffers take turns: when a batch is sent, the last but one must have been worked on.
+    Two buffers take turns: when a batch is sent, the last but one must have been given to the
+    device, whose work with it is waited for.
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ class UploadAhead:
     ) -> None:
         self._session = session
         self._stages: list[Array] = []
+        self._uses: dict[int, PendingRead] = {}
         self._turn = 0
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upload-ahead")
         if session.is_cpu or not is_on:
@@ -72,16 +75,26 @@ class UploadAhead:
         Future
             The batch, and its images on the device or None: they are in host memory alone.
         """
-        stage = None
+        stage, use = None, None
         if self._stages:
             stage = self._stages[self._turn]
+            use = self._uses.pop(id(stage), None)
             self._turn = 1 - self._turn
-        return self._pool.submit(self._copy, read, stage)
+        return self._pool.submit(self._copy, read, stage, use)
 
-    def _copy(self, read: Future[HostBatch], stage: Array | None) -> Uploaded:
+    def note_use(self, images: ResidentSlice | None) -> None:
+        """Take note that the work with a batch's images has been given to the device."""
+        if images is not None:
+            self._uses[id(images.images)] = self._session.to_host_later()
+
+    def _copy(
+        self, read: Future[HostBatch], stage: Array | None, use: PendingRead | None
+    ) -> Uploaded:
         batch = read.result()
         if stage is None or not len(batch.ids):
             return batch, None
+        if use is not None:
+            use.result()
         self._session.copy_beside(batch.images, stage)
         places = np.arange(len(batch.ids), dtype=np.int32)
         return batch, ResidentSlice(batch.ids, stage, places)

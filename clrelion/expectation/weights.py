@@ -7,8 +7,9 @@ Specification E 5.5.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
+    from clrelion.device.transfers import PendingRead
 
-__all__ = ["SignificantSamples", "find_significant", "group_size"]
+__all__ = ["SignificanceSearch", "SignificantSamples", "find_significant", "group_size"]
 
 _NEGLIGIBLE = 1e-7
 """Part of the total weight that orientations far below the best may hold together: an orientation
@@ -71,6 +73,33 @@ class SignificantSamples:
     is_bad: NDArray[np.bool_]
 
 
+class SignificanceSearch:
+    """Significant samples whose number is on its way to the host.
+
+    Parameters
+    ----------
+    read
+        What `listed` is called with.
+    listed
+        Makes the list once the numbers are known.
+    """
+
+    def __init__(
+        self, read: PendingRead, listed: Callable[[list[NDArray[Any]]], SignificantSamples]
+    ) -> None:
+        self._read = read
+        self._listed = listed
+
+    def finish(self) -> SignificantSamples:
+        """Wait for the numbers; list the samples.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
+        return self._listed(self._read.result())
+
+
 @dataclass(frozen=True)
 class _Addresses:
     """Device copies of where the samples of each image lie."""
@@ -88,7 +117,7 @@ def find_significant(
     samples: CoarseSamples,
     space: DeviceSpace,
     log_translation: NDArray[np.float64],
-) -> SignificantSamples:
+) -> SignificanceSearch:
     """Select the coarse samples that hold the adaptive fraction of each image's weight.
 
     Parameters
@@ -115,7 +144,7 @@ def find_significant(
 
 def _best_only(
     session: DeviceSession, samples: CoarseSamples, addresses: _Addresses, n_images: int
-) -> SignificantSamples:
+) -> SignificanceSearch:
     """Hard assignment of the cross-correlation iteration (specification E 5.5 (b))."""
     wg = group_size(session)
     score = session.empty(n_images, session.real)
@@ -134,21 +163,26 @@ def _best_only(
         score,
         index,
     )
-    best = session.to_host(index).astype(np.int64)
-    is_bad = best < 0
-    image = np.flatnonzero(~is_bad)
-    good = best[image]
-    start = np.concatenate([[0], np.cumsum(~is_bad)])
-    return SignificantSamples(
-        image=session.to_device(image, np.int32),
-        orientation=session.to_device(good // samples.n_trans, np.int32),
-        trans=session.to_device(np.arange(len(image) + 1), np.int32),
-        trans_list=session.to_device(good % samples.n_trans, np.int32),
-        block_start=start,
-        sample_start=start,
-        n_significant=(~is_bad).astype(np.int64),
-        is_bad=is_bad,
-    )
+    n_trans = samples.n_trans
+
+    def listed(found: list[NDArray[Any]]) -> SignificantSamples:
+        best = found[0].astype(np.int64)
+        is_bad = best < 0
+        image = np.flatnonzero(~is_bad)
+        good = best[image]
+        start = np.concatenate([[0], np.cumsum(~is_bad)])
+        return SignificantSamples(
+            image=session.to_device(image, np.int32),
+            orientation=session.to_device(good // n_trans, np.int32),
+            trans=session.to_device(np.arange(len(image) + 1), np.int32),
+            trans_list=session.to_device(good % n_trans, np.int32),
+            block_start=start,
+            sample_start=start,
+            n_significant=(~is_bad).astype(np.int64),
+            is_bad=is_bad,
+        )
+
+    return SignificanceSearch(session.to_host_later(index), listed)
 
 
 def _above_threshold(
@@ -157,7 +191,7 @@ def _above_threshold(
     samples: CoarseSamples,
     space: DeviceSpace,
     addresses: _Addresses,
-) -> SignificantSamples:
+) -> SignificanceSearch:
     wg = group_size(session)
     n_images = len(space.n_orientations)
     launch = ((n_images * wg,), (wg,))
@@ -188,7 +222,10 @@ def _above_threshold(
         *launch, maxima, addresses.n_orientations, maxima_base, cutoff, maximum, n_candidates
     )
     start_d = prefix_sums(session, n_candidates, n_images)
-    n_all = max(1, session.read_int(start_d, n_images))
+    # room for all orientations where asking how many there are would keep the device waiting
+    n_all = int(maxima_start[-1])
+    if not session.works_ahead:
+        n_all = max(1, session.read_int(start_d, n_images))
     candidate = session.empty(n_all, np.int32)
     weights = session.empty((n_all, samples.n_trans), real)
     session.kernel("expectation/compact_candidates", wg=wg)(
@@ -225,42 +262,45 @@ def _compacted(
     threshold: Array,
     n_samples_d: Array,
     n_blocks_d: Array,
-) -> SignificantSamples:
+) -> SignificanceSearch:
     """Write the significant samples as one list, in the order of images and orientations."""
     wg = group_size(session)
     n_images = n_samples_d.shape[0]
     block_start_d = prefix_sums(session, n_blocks_d, n_images)
     sample_start_d = prefix_sums(session, n_samples_d, n_images)
-    block_start = session.to_host(block_start_d).astype(np.int64)
-    sample_start = session.to_host(sample_start_d).astype(np.int64)
-    total = max(1, int(block_start[-1]))
-    image, orientation = (session.empty(total, np.int32) for _ in range(2))
-    trans = session.empty(total + 1, np.int32)
-    trans_list = session.empty(max(1, int(sample_start[-1])), np.int32)
-    session.kernel("expectation/compact_significant", wg=wg)(
-        (n_images * wg,),
-        (wg,),
-        weights,
-        candidate,
-        start_d,
-        n_trans,
-        threshold,
-        block_start_d,
-        sample_start_d,
-        n_images,
-        image,
-        orientation,
-        trans,
-        trans_list,
-    )
-    n_samples = np.diff(sample_start)
-    return SignificantSamples(
-        image=image,
-        orientation=orientation,
-        trans=trans,
-        trans_list=trans_list,
-        block_start=block_start,
-        sample_start=sample_start,
-        n_significant=n_samples,
-        is_bad=n_samples == 0,
-    )
+
+    def listed(found: list[NDArray[Any]]) -> SignificantSamples:
+        block_start, sample_start = (a.astype(np.int64) for a in found)
+        total = max(1, int(block_start[-1]))
+        image, orientation = (session.empty(total, np.int32) for _ in range(2))
+        trans = session.empty(total + 1, np.int32)
+        trans_list = session.empty(max(1, int(sample_start[-1])), np.int32)
+        session.kernel("expectation/compact_significant", wg=wg)(
+            (n_images * wg,),
+            (wg,),
+            weights,
+            candidate,
+            start_d,
+            n_trans,
+            threshold,
+            block_start_d,
+            sample_start_d,
+            n_images,
+            image,
+            orientation,
+            trans,
+            trans_list,
+        )
+        n_samples = np.diff(sample_start)
+        return SignificantSamples(
+            image=image,
+            orientation=orientation,
+            trans=trans,
+            trans_list=trans_list,
+            block_start=block_start,
+            sample_start=sample_start,
+            n_significant=n_samples,
+            is_bad=n_samples == 0,
+        )
+
+    return SignificanceSearch(session.to_host_later(block_start_d, sample_start_d), listed)

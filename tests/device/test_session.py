@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyopencl as cl
 import pytest
 
 from clrelion.device import capabilities, self_test, table
@@ -132,6 +135,73 @@ def test_profile_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.split()[0] for line in lines] == ["step", "getDiff", "convert", "others", "total"]
     profile.reset()
     assert not profile.rows
+
+
+def test_rows_by_the_clock_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only outermost borders are waited for; a row has its own launches and the waits before."""
+    now, waits = 100.0, []
+
+    def launch(begin: int, end: int) -> Any:
+        done = cl.command_execution_status.COMPLETE
+        times = SimpleNamespace(start=begin * 10**9, end=end * 10**9)
+        return SimpleNamespace(command_execution_status=done, profile=times)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    profile = Profile(lambda: waits.append(1), works_ahead=True)
+    profile.launched("before", launch(0, 1))
+    with profile.timer("set-up"):
+        profile.launched("a", launch(5, 6))
+        with profile.timer("getDiff"):
+            profile.launched("b", launch(7, 9))
+            profile.launched("c", launch(9, 10))
+            with profile.timer("convert"):
+                profile.launched("d", launch(12, 13))
+            profile.launched("e", launch(13, 15))
+        now += 14.0
+    # of 14 s the launches from 5 to 15 take 10
+    assert len(waits) == 2
+    assert profile.seconds() == pytest.approx({"getDiff": 6.0, "convert": 3.0, "set-up": 5.0})
+    with profile.timer("set-up"):
+        profile.launched("f", launch(40, 41))
+        now += 3.0
+    assert profile.rows["set-up"].seconds == pytest.approx(8.0)
+
+
+def test_rows_of_a_queue_with_its_own_clock(session: DeviceSession) -> None:
+    ahead = DeviceSession(session.info, works_ahead=True)
+    images = ahead.zeros((1, 256, 256), np.float32)
+    output = ahead.empty((1, 256, 256), np.complex64)
+    started = time.perf_counter()
+    with ahead.profile.timer("set-up"):
+        for row in ("getImg", "store", "getImg"):
+            with ahead.profile.timer(row):
+                ahead.kernel("device/widen_to_complex")((65536,), (64,), images, output, 0, 65536)
+        pending = ahead.to_host_later(output, images)
+        ahead.fill_zero(output)
+    elapsed = time.perf_counter() - started
+    rows = ahead.profile.rows
+    assert {name: row.count for name, row in rows.items()} == {
+        "getImg": 2, "store": 1, "set-up": 1,
+    }  # fmt: skip
+    assert all(row.seconds >= 0 for row in rows.values())
+    assert 0 < sum(row.seconds for row in rows.values()) <= elapsed
+    first, second = pending.result()
+    assert (first.shape, second.shape) == ((1, 256, 256), (1, 256, 256))
+    assert pending.result()[0] is first
+
+
+def test_reads_do_not_wait_for_later_work(session: DeviceSession) -> None:
+    """What is read later is there as soon as it was ready, whatever has been enqueued since."""
+    ahead = DeviceSession(session.info, works_ahead=True)
+    values = np.arange(1000, dtype=np.float32)
+    pending = ahead.to_host_later(ahead.to_device(values))
+    gate = cl.UserEvent(ahead.context)
+    cl.enqueue_marker(ahead.queue, wait_for=[gate])
+    try:
+        np.testing.assert_array_equal(pending.result()[0], values)
+    finally:
+        gate.set_status(cl.command_execution_status.COMPLETE)
+    ahead.finish()
 
 
 def test_kernel_times(session: DeviceSession) -> None:

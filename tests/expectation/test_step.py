@@ -162,7 +162,7 @@ def test_single_precision(session: DeviceSession, name: str) -> None:
 @pytest.mark.parametrize("name", ["normal", "cross-correlation", "local", "premultiplied"])
 def test_kernels_of_graphics_cards(session: DeviceSession, name: str) -> None:
     """Work-groups, matrix tiles and atomics, on whatever device there is."""
-    other = DeviceSession(session.info)
+    other = DeviceSession(session.info, works_ahead=True)
     other.is_cpu = False
     run, twin = case(name)
     found, particles = run.run(other)
@@ -251,6 +251,20 @@ def test_results_do_not_depend_on_the_plan(
     expected = run.run(session_double)
     planned(**PLANS[plan])
     same_as(expected, run.run(session_double))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_working_ahead(
+    session_double: DeviceSession, planned: Callable[..., None], name: str
+) -> None:
+    """The device is given the next batch before the answers to the last one are there."""
+    run, twin = case(name)
+    planned(batch_size=2, fine_bytes=60_000)
+    ahead = DeviceSession(session_double.info, "double", works_ahead=True)
+    found, particles = run.run(ahead)
+    wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-9}
+    assert wrong == {}
+    assert particles.is_done.all()
 
 
 def test_results_do_not_depend_on_the_table_of_fine_slices(
@@ -513,7 +527,7 @@ def test_tiles_with_the_kernels_of_graphics_cards(
     tiles: tuple[int, int, bool],
 ) -> None:
     """As above, where CPUs use other kernels; one batch must not meet the tiles of another."""
-    card = DeviceSession(session_double.info, "double")
+    card = DeviceSession(session_double.info, "double", works_ahead=True)
     card.is_cpu = False
     run, _ = case(name)
     expected = run.run(card)
