@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from clrelion.device.memory import (
     LARGEST_BUFFER_BYTES,
     MemoryBudget,
     margin_of_total,
+    raise_if_out_of_memory,
     translated_allocation_errors,
 )
 from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
@@ -188,9 +190,14 @@ class DeviceSession:
         ------
         DeviceMemoryError
         """
-        self._make_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
-        with translated_allocation_errors(f"array of {shape} {np.dtype(dtype)}"):
-            return cl_array.empty(self.queue, shape, dtype, allocator=self._pool)
+        kind = np.dtype(dtype)
+        sizes = shape if isinstance(shape, tuple) else (shape,)
+        self._make_room(math.prod(map(int, sizes)) * kind.itemsize)
+        try:
+            return cl_array.empty(self.queue, shape, kind, allocator=self._pool)
+        except cl.Error as error:
+            raise_if_out_of_memory(f"array of {shape} {kind}", error)
+            raise
 
     def _make_room(self, n_bytes: int) -> None:
         """Give freed blocks back if keeping them would exceed what this session may hold.

@@ -8,6 +8,7 @@ the references project to, then those that only back-projection uses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +197,7 @@ def phase_ramps(
     return x, y
 
 
+@lru_cache(maxsize=16)
 def shell_lists(
     box_px: int, size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
@@ -234,4 +236,8 @@ def shell_lists(
     window = np.flatnonzero(in_window)
     start = np.concatenate([[0], np.cumsum(n_pixels), [len(flat) + len(window)]])
     pixel = np.concatenate([flat[order], window])
-    return start.astype(np.int32), pixel.astype(np.int32), n_pixels
+    lists = start.astype(np.int32), pixel.astype(np.int32), n_pixels
+    for array in lists:
+        # all callers get the same ones
+        array.setflags(write=False)
+    return lists

@@ -22,6 +22,8 @@ _MAX_BATCH = 8192
 _FEWEST_ROWS = 64
 _FEW_PARTICLES = 8
 """As long as so many fit, all classes stay on the device: fewer would leave it idle."""
+_LISTED_VALUES = 6
+"""Of an image, a listed pixel: two complex transforms, the CTF and a spare one."""
 _WORK_SHARE = 0.125
 """Part of the budget that is never given to volumes that are cut into tiles."""
 
@@ -201,11 +203,15 @@ def _column_values(limits: DeviceLimits) -> int:
 
 def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNeed]:
     samples = _samples_bytes(limits, size)
+    # other devices begin a batch before the one before is done: its images and candidates stay
+    in_flight = 1 if limits.is_cpu else 2
+    images = bytes_per_image(size.box_px, size.n_list, limits.real_bytes)
+    images += (in_flight - 1) * _LISTED_VALUES * size.n_list * limits.real_bytes
     return [
-        BufferNeed("images", 0, bytes_per_image(size.box_px, size.n_list, limits.real_bytes)),
+        BufferNeed("images", 0, images),
         BufferNeed("shifted images", 0, _shifted_bytes(limits, size)),
         BufferNeed("squared differences", 0, samples),
-        BufferNeed("candidate weights", 0, samples),
+        BufferNeed("candidate weights", 0, in_flight * samples),
         BufferNeed("norms and maxima", 0, 2 * samples // max(1, size.n_translations)),
     ]
 
@@ -217,4 +223,5 @@ def bytes_per_image(box: int, n_list: int, real_bytes: int) -> int:
     """
     pixels = box * box
     transforms = 2 * box * (box // 2 + 1) * 2 * real_bytes
-    return 8 * pixels + 2 * pixels * real_bytes + transforms + 6 * n_list * real_bytes
+    listed = _LISTED_VALUES * n_list * real_bytes
+    return 8 * pixels + 2 * pixels * real_bytes + transforms + listed
