@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
+    from clrelion.device.transfers import PendingRead
 
 __all__ = ["LocalLists"]
 
@@ -140,13 +141,14 @@ class LocalLists:
             (nearest, nearest_mate, lengths, log_sum),
             prefix_sums(session, n_entries, n_items),
             lengths,
+            session.to_host_later(lengths),
         )
 
     def _list(self, search: _Search, ids: NDArray[np.int64], counted: _Counted) -> DeviceSpace:
         """Read the lengths and make the lists."""
         session, settings = self._session, self._settings
         n, n_items = len(ids), len(ids) * search.n_roots
-        lengths = session.to_host(counted.lengths).astype(np.int64)
+        lengths = counted.read.result()[0].astype(np.int64)
         total = int(lengths.sum())
         own_class = None
         if settings.considered_class is not None:
@@ -190,6 +192,8 @@ class _Counted:
         int32, (n_items + 1,); entries of one class before each item.
     lengths
         int32, (n,); of the lists.
+    read
+        The same on their way to the host.
     """
 
     centres: Array
@@ -197,6 +201,7 @@ class _Counted:
     particles: tuple[Array, ...]
     entries: Array
     lengths: Array
+    read: PendingRead
 
 
 @dataclass(frozen=True)
