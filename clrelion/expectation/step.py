@@ -172,10 +172,11 @@ class ExpectationStep:
                 )
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
+                # first, as some drivers let nobody see what is done while anyone reads
+                accumulator = bookkeeping.finish()
                 by_direction = orientation_sums.to_host()
                 stays_whole = self._stays_whole and volumes.is_fixed_point
                 sums = volumes.whole_sums() if stays_whole else volumes.sums()
-                accumulator = bookkeeping.finish()
                 accumulator.add_orientations(by_direction)
         return ExpectationResult(accumulator.total(), list(sums), accumulator.skipped)
 

@@ -204,14 +204,20 @@ def _column_values(limits: DeviceLimits) -> int:
 def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNeed]:
     samples = _samples_bytes(limits, size)
     # other devices begin a batch before the one before is done: its images and candidates stay
-    in_flight = 1 if limits.is_cpu else 2
-    images = bytes_per_image(size.box_px, size.n_list, limits.real_bytes)
-    images += (in_flight - 1) * _LISTED_VALUES * size.n_list * limits.real_bytes
+    before = (
+        []
+        if limits.is_cpu
+        else [
+            BufferNeed("images before", 0, _LISTED_VALUES * size.n_list * limits.real_bytes),
+            BufferNeed("candidate weights before", 0, samples),
+        ]
+    )
     return [
-        BufferNeed("images", 0, images),
+        *before,
+        BufferNeed("images", 0, bytes_per_image(size.box_px, size.n_list, limits.real_bytes)),
         BufferNeed("shifted images", 0, _shifted_bytes(limits, size)),
         BufferNeed("squared differences", 0, samples),
-        BufferNeed("candidate weights", 0, in_flight * samples),
+        BufferNeed("candidate weights", 0, samples),
         BufferNeed("norms and maxima", 0, 2 * samples // max(1, size.n_translations)),
     ]
 
