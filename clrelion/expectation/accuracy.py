@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.image_transfer import ImageTransfer
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.projections import Projector, SliceRows
 from clrelion.expectation.settings import ExpectationSettings
@@ -115,7 +116,9 @@ def try_particles(
     for group in np.unique(groups).tolist():
         chosen = np.flatnonzero(groups == group)
         setup = OpticsSetup(session, settings, group, projector, padding)
-        trials = _Trials(session, setup, projector, table, ids[chosen], draws[chosen], n_shells)
+        trials = _Trials(
+            session, settings, setup, projector, table, ids[chosen], draws[chosen], n_shells
+        )
         for classes in trials.classes_at_a_time(np.flatnonzero(is_large)):
             place = np.ix_(classes, chosen)
             rotation[place], by_shell[place], shift[place] = trials.smallest_errors(classes)
@@ -165,6 +168,7 @@ class _Trials:
     def __init__(
         self,
         session: DeviceSession,
+        settings: ExpectationSettings,
         setup: OpticsSetup,
         projector: Projector,
         table: ParticleTable,
@@ -180,7 +184,8 @@ class _Trials:
         self._angles = np.stack([table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]], -1)
         scoring = setup.fine
         n_padded = scoring.pixels.n_padded
-        ctf = session.to_host(setup.preparation.transfer.contrast_transfer(ids, table))
+        transfer = ImageTransfer(session, settings.ctf, setup.geometry, setup.pixels)
+        ctf = session.to_host(transfer.contrast_transfer(ids, table))
         # the ones that stand for the CTF without --ctf may have more rows
         ctf = ctf[: len(ids)][:, scoring.places]
         weight = np.zeros((len(ids), n_padded), dtype=session.real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +56,8 @@ class ScoringList:
 class OpticsSetup:
     """Pixel lists, weights, ramps and image preparation of one optics group.
 
+    What only some users need is made when it is first asked for.
+
     Attributes
     ----------
     pixels, pixel_xy
@@ -90,52 +93,76 @@ class OpticsSetup:
         self._settings = settings
         self._noise = geometry.image_noise(settings.sigma2_noise[group])
 
-        def pixel_list(size: int, completes_shells: bool = False) -> PixelList:
-            return make_pixel_list(
-                geometry,
-                size,
-                settings.r_max,
-                projector_padding,
-                settings.padding_factor,
-                completes_shells,
-            )
-
+        self._projector = projector
+        self._projector_padding = projector_padding
+        self._n_images_expected = n_images_expected
         # the mean CTF^2 of premultiplied images is over whole shells
-        self.pixels = pixel_list(geometry.image_size, geometry.optics.ctf_premultiplied)
+        self.pixels = self._pixel_list(geometry.image_size, geometry.optics.ctf_premultiplied)
         self.pixel_xy = projector.pixel_table(self.pixels)
         self.fine_is_full = not settings.score_at_coarse_size
-        single_pass = settings.oversampling == 0 and self.fine_is_full
-        coarse_size = geometry.image_size if single_pass else geometry.coarse_size
-        coarse_pixels = self.pixels if single_pass else pixel_list(coarse_size)
-        fine_pixels = self.pixels if self.fine_is_full else coarse_pixels
-        self.coarse = self._scoring_list(coarse_pixels, projector, fine=False)
-        self.fine = self._scoring_list(fine_pixels, projector, fine=True)
-        fine_shifts = settings.translations_px(geometry.optics.pixel_size_angst, fine=True)
-        self.store_ramps = TranslationRamps.create(
-            session, fine_shifts, geometry.optics.box_px, geometry.image_size
-        )
-        self.weights = GroupWeights.create(
-            session,
-            settings,
-            geometry,
-            self.pixels,
-            self._inverse_sigma2(self.pixels, with_origin=True),
-            _SCALE_SHELL_DVP,
-        )
-        self.preparation = ImagePreparation(
-            session,
-            settings,
-            geometry,
-            self.pixels,
-            fine_pixels.size,
-            self._noise,
-            n_images_expected,
-        )
+        fine_pixels = self.pixels if self.fine_is_full else self._coarse_pixels
+        self.fine = self._scoring_list(fine_pixels, fine=True)
         self.sigma_weight = (
             geometry.amplitude**2
             * self._inverse_sigma2(fine_pixels, with_origin=False)[: fine_pixels.n_projected]
         )
         self._constant = self._log_noise_sum()
+
+    def _pixel_list(self, size: int, completes_shells: bool = False) -> PixelList:
+        settings = self._settings
+        return make_pixel_list(
+            self.geometry,
+            size,
+            settings.r_max,
+            self._projector_padding,
+            settings.padding_factor,
+            completes_shells,
+        )
+
+    @cached_property
+    def _coarse_pixels(self) -> PixelList:
+        if self._settings.oversampling == 0 and self.fine_is_full:
+            return self.pixels  # a single pass
+        return self._pixel_list(self.geometry.coarse_size)
+
+    @cached_property
+    def coarse(self) -> ScoringList:
+        """Scoring list of the coarse pass."""
+        return self._scoring_list(self._coarse_pixels, fine=False)
+
+    @cached_property
+    def store_ramps(self) -> TranslationRamps:
+        """Phase ramps of the fine translations at size s_g."""
+        optics = self.geometry.optics
+        shifts = self._settings.translations_px(optics.pixel_size_angst, fine=True)
+        return TranslationRamps.create(
+            self._session, shifts, optics.box_px, self.geometry.image_size
+        )
+
+    @cached_property
+    def weights(self) -> GroupWeights:
+        """Weights of the pixels for the sums."""
+        return GroupWeights.create(
+            self._session,
+            self._settings,
+            self.geometry,
+            self.pixels,
+            self._inverse_sigma2(self.pixels, with_origin=True),
+            _SCALE_SHELL_DVP,
+        )
+
+    @cached_property
+    def preparation(self) -> ImagePreparation:
+        """Preparation of the images."""
+        return ImagePreparation(
+            self._session,
+            self._settings,
+            self.geometry,
+            self.pixels,
+            self.fine.pixels.size,
+            self._noise,
+            self._n_images_expected,
+        )
 
     def _inverse_sigma2(self, pixels: PixelList, with_origin: bool) -> NDArray[np.float64]:
         """Compute w = 1/(sigma2_fudge sigma2) of the pixels (specification E 5.3, 5.6)."""
@@ -152,7 +179,7 @@ class OpticsSetup:
         inverse: NDArray[np.float64] = np.divide(1.0, sigma2, out=np.zeros(pixels.n), where=usable)
         return inverse
 
-    def _scoring_list(self, pixels: PixelList, projector: Projector, fine: bool) -> ScoringList:
+    def _scoring_list(self, pixels: PixelList, fine: bool) -> ScoringList:
         settings, optics = self._settings, self.geometry.optics
         if settings.do_cross_correlation:
             weight = pixels.multiplicity
@@ -165,7 +192,7 @@ class OpticsSetup:
         shifts = settings.translations_px(optics.pixel_size_angst, fine)
         return ScoringList(
             pixels=pixels,
-            pixel_xy=projector.pixel_table(pixels),
+            pixel_xy=self._projector.pixel_table(pixels),
             places=places,
             weight=weight[: pixels.n_projected],
             ramps=TranslationRamps.create(self._session, shifts, optics.box_px, pixels.size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -22,17 +23,53 @@ from clrelion.refinement.schedule import (
 )
 from clrelion.refinement.state import RunState
 
-__all__ = ["conclude_iteration"]
+__all__ = ["Turns", "conclude_iteration"]
+
+
+class Turns:
+    """How far the particles have turned, measured by all ranks beside the maximization.
+
+    Parameters
+    ----------
+    state
+        Before the iteration.
+    found
+        Poses of the iteration.
+    point_group
+        Equivalent orientations are not a change.
+    comm
+        Ranks.
+    """
+
+    def __init__(
+        self, state: RunState, found: ParticleResults, point_group: PointGroup, comm: Communicator
+    ) -> None:
+        self._comm = comm
+        done = np.flatnonzero(found.is_done)
+        ends = np.linspace(0, len(done), comm.size + 1).astype(int)
+        part = done[ends[comm.rank] : ends[comm.rank + 1]]
+        new, old = (
+            np.stack([of.rot_deg[part], of.tilt_deg[part], of.psi_deg[part]], -1)
+            for of in (found, state.table)
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="turns")
+        self._own = self._thread.submit(angles_distance_deg, new, old, point_group.operators)
+
+    def angles_deg(self) -> NDArray[np.float64]:
+        """Give those of all particles with a pose, float64, (n,), on all ranks together."""
+        own = self._own.result()
+        self._thread.shutdown()
+        return self._comm.concatenated([own])[0]
 
 
 def conclude_iteration(
     state: RunState,
     made: MaximizationResult,
     found: ParticleResults,
+    turns: Turns,
     current_size: int,
     iteration: int,
     options: RefineOptions,
-    point_group: PointGroup,
     comm: Communicator,
 ) -> None:
     """Record changes and resolution; the state then is that after the iteration.
@@ -41,28 +78,18 @@ def conclude_iteration(
     ----------
     made, found
         Of the two steps.
+    turns
+        Of the particles.
     current_size
         S of the expectation step, px.
     """
     table, done = state.table, found.is_done
-
-    def distances_deg(
-        new: NDArray[np.float64], old: NDArray[np.float64], operators: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Measure a part on each rank."""
-        ends = np.linspace(0, len(new), comm.size + 1).astype(int)
-        part = slice(ends[comm.rank], ends[comm.rank + 1])
-        return comm.concatenated([angles_distance_deg(new[part], old[part], operators)])[0]
-
     changes = measure_changes(
-        np.stack([found.rot_deg, found.tilt_deg, found.psi_deg], -1)[done],
-        np.stack([table.rot_deg, table.tilt_deg, table.psi_deg], -1)[done],
+        turns.angles_deg(),
         np.stack([found.origin_x_angst, found.origin_y_angst], -1)[done],
         np.stack([table.origin_x_angst, table.origin_y_angst], -1)[done],
         found.class_number[done],
         table.class_number[done],
-        point_group,
-        distances_deg,
     )
     found.write_to(table)
     state.models = made.models

@@ -23,7 +23,7 @@ from clrelion.parallel.communicator import Communicator
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.planning.run import RunPlan
 from clrelion.planning.volumes import VolumePlacement
-from clrelion.refinement.conclusion import conclude_iteration
+from clrelion.refinement.conclusion import Turns, conclude_iteration
 from clrelion.refinement.expectation_setup import (
     Grids,
     References,
@@ -167,6 +167,7 @@ class Iteration:
             found.write_to(state.table)
             state.iteration = iteration
             return MaximizationResult(state.models, None, [])
+        turns = Turns(state, found, self._group, self._comm)
         n_own = sum(of_half.count(self._comm.rank) for of_half in owners)
         n_maps = 1 if is_last and state.is_split else n_own
         with (
@@ -181,10 +182,10 @@ class Iteration:
             state,
             made,
             found,
+            turns,
             sizes.current_size,
             iteration,
             self._options,
-            self._group,
             self._comm,
         )
         return made

@@ -8,16 +8,14 @@ both are re-exported here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from clrelion.fourier.shells import round_half_away_int, shell_of_resolution
-from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.sampling import angular_step_deg
-from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.sampling_schedule import (
     coarser_sampling,
     is_local_search,
@@ -285,40 +283,32 @@ class HiddenVariableChanges:
 
 
 def measure_changes(
-    angles_new_deg: npt.ArrayLike,
-    angles_old_deg: npt.ArrayLike,
+    turns_deg: npt.ArrayLike,
     offsets_new_angst: npt.ArrayLike,
     offsets_old_angst: npt.ArrayLike,
     classes_new: npt.ArrayLike,
     classes_old: npt.ArrayLike,
-    point_group: PointGroup,
-    distances_deg: Callable[..., FloatArray] = angles_distance_deg,
 ) -> HiddenVariableChanges:
     """Compare the assignments of all particles with those of the iteration before.
 
     Parameters
     ----------
-    angles_new_deg, angles_old_deg
-        float64, (n, 3) as (rot, tilt, psi); degrees.
+    turns_deg
+        float64, (n,); how far the orientations are apart (`angles_distance_deg`), degrees.
     offsets_new_angst, offsets_old_angst
         float64, (n, 2) as (x, y); Å.
     classes_new, classes_old
         int, (n,); an unassigned particle (-1 or 0) counts as changed.
-    point_group
-        Equivalent orientations are not a change.
-    distances_deg
-        Measures the distances of the orientations.
 
     Notes
     -----
     Specification M 5.5, E 5.7, C.2. Every particle counts once, in both halves.
     """
-    distance = distances_deg(angles_new_deg, angles_old_deg, point_group.operators)
     moved = np.asarray(offsets_new_angst, dtype=np.float64) - np.asarray(offsets_old_angst)
     return HiddenVariableChanges(
         classes=float(np.mean(np.asarray(classes_new) != np.asarray(classes_old))),
         offsets_angst=float(np.sqrt(np.sum(moved**2) / (2 * len(moved)))),
-        orientations_deg=float(np.mean(distance)),
+        orientations_deg=float(np.mean(np.asarray(turns_deg))),
     )
 
 

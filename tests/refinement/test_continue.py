@@ -15,6 +15,7 @@ import pytest
 from clrelion.io.particle_table import read_particles
 from clrelion.io.run_files import read_model, read_optimiser, read_sampling
 from clrelion.options import RefineOptions, flags
+from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.own_options import own_labels, stored_own_options
 from clrelion.refinement.restart import read_stored_run, stored_options
@@ -82,8 +83,8 @@ def assert_same_iteration(folder: Path, first: str, second: str, group: str, hal
         offsets = [[[t.origin_x_angst[i], t.origin_y_angst[i]]] for t in tables]
         classes = [[t.class_number[i]] for t in tables]
         found = measure_changes(
-            angles[0], angles[1], offsets[0], offsets[1], classes[0], classes[1],
-            PointGroup.from_name(group),
+            angles_distance_deg(angles[0], angles[1], PointGroup.from_name(group).operators),
+            offsets[0], offsets[1], classes[0], classes[1],
         )  # fmt: skip
         is_equal = found.orientations_deg < 1e-3 and found.offsets_angst < 1e-3
         n_equal += is_equal and found.classes == 0
@@ -270,11 +271,14 @@ class TestRelionFiles:
         )
         assert after.image_name == before.image_name
         found = measure_changes(
-            np.stack([after.rot_deg, after.tilt_deg, after.psi_deg], -1),
-            np.stack([before.rot_deg, before.tilt_deg, before.psi_deg], -1),
+            angles_distance_deg(
+                np.stack([after.rot_deg, after.tilt_deg, after.psi_deg], -1),
+                np.stack([before.rot_deg, before.tilt_deg, before.psi_deg], -1),
+                PointGroup.from_name("D2").operators,
+            ),
             np.stack([after.origin_x_angst, after.origin_y_angst], -1),
             np.stack([before.origin_x_angst, before.origin_y_angst], -1),
-            after.class_number, before.class_number, PointGroup.from_name("D2"),
+            after.class_number, before.class_number,
         )  # fmt: skip
         assert found.orientations_deg < 10  # of all orientations: 30 degrees and more
         volumes = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clrelion.errors import OptionsError
+from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.schedule import (
     HiddenVariableChanges,
@@ -185,13 +186,11 @@ def test_measured_changes() -> None:
     angles = np.array([[10.0, 20.0, 30.0], [40.0, 50.0, 60.0]])
     turned = angles + np.array([[90.0, 0.0, 0.0], [0.0, 0.0, 6.0]])
     changes = measure_changes(
-        turned,
-        angles,
+        angles_distance_deg(turned, angles, PointGroup.from_name("C4").operators),
         [[1.0, 0.0], [0.0, 3.0]],
         np.zeros((2, 2)),
         [0, 1],
         [0, 0],
-        PointGroup.from_name("C4"),
     )
     assert changes.classes == 0.5
     assert changes.offsets_angst == pytest.approx(np.sqrt(10.0 / 4))

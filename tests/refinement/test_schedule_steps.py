@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import starfile
 
+from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.schedule import (
     SamplingState,
@@ -123,14 +124,17 @@ def next_state(
         image_pixel_sizes_angst=[pixel_size],
     )
     group = PointGroup.from_name({"pol": "C1", "bg": "D2"}[name[:3].strip("/")])
+    turned = PointGroup.from_name("C4") if name == "bg/c4" else group
     changes = measure_changes(
-        after.columns("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
-        before.columns("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
+        angles_distance_deg(
+            after.columns("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
+            before.columns("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
+            turned.operators,
+        ),
         after.columns("rlnOriginXAngst", "rlnOriginYAngst"),
         before.columns("rlnOriginXAngst", "rlnOriginYAngst"),
         after.columns("rlnClassNumber"),
         before.columns("rlnClassNumber"),
-        PointGroup.from_name("C4") if name == "bg/c4" else group,
     )
     if after.is_split:
         fsc = after.spectra("rlnGoldStandardFsc")[0]
