@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clrelion.io.star import read_star
+from clrelion.io.star_writer import StarTable, write_star
+
 __all__ = ["WORKLOADS", "Workload", "find_data"]
 
 _log = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ class Workload:
         How many, or None: to convergence.
     places
         Folders that may hold data which cannot be simulated.
+    times
+        How often each particle of the data is named, always in the same half-set.
     """
 
     name: str
@@ -55,6 +60,12 @@ class Workload:
     arguments: str
     iterations: int | None
     places: tuple[Path, ...] = ()
+    times: int = 1
+
+    @property
+    def particle_file(self) -> str:
+        """Name of the particle file."""
+        return "particles.star" if self.times == 1 else f"particles_x{self.times}.star"
 
     @property
     def is_auto_refine(self) -> bool:
@@ -68,6 +79,7 @@ class Workload:
     def command(self, data: Path, output: Path, device: str) -> list[str]:
         """Arguments of a run, with paths that do not depend on the working directory."""
         words = self.arguments.split()
+        words[words.index("--i") + 1] = self.particle_file
         for flag in ("--i", "--ref"):
             words[words.index(flag) + 1] = str(data / words[words.index(flag) + 1])
         words += ["--o", str(output / "run"), "--device", device]
@@ -81,6 +93,8 @@ WORKLOADS = {
     for work in (
         Workload("class3d-256", "c4-256", _CLASS3D, 5),
         Workload("refine-256", "c4-256", _REFINE, None),
+        Workload("class3d-256x8", "c4-256", _CLASS3D, 5, times=8),
+        Workload("refine-256x8", "c4-256", _REFINE, 5, times=8),
         Workload("class3d-64", "c4-64", _CLASS3D, 3),
         Workload("refine-64", "c4-64", _REFINE, 5),
     )
@@ -119,10 +133,22 @@ def find_data(
         return next((place for place in places if (place / "particles.mrcs").is_file()), None)
     place = folder / work.data
     marker = place / _RECIPE
-    if marker.is_file() and marker.read_text(encoding="utf-8") == recipe:
-        return place
-    shutil.rmtree(place, ignore_errors=True)
-    if simulate([*recipe.split(), "--o", str(place), "--j", str(n_workers)]) != 0:
-        raise SystemExit(f"bench: {work.data} could not be simulated")
-    marker.write_text(recipe, encoding="utf-8")
+    if not (marker.is_file() and marker.read_text(encoding="utf-8") == recipe):
+        shutil.rmtree(place, ignore_errors=True)
+        if simulate([*recipe.split(), "--o", str(place), "--j", str(n_workers)]) != 0:
+            raise SystemExit(f"bench: {work.data} could not be simulated")
+        marker.write_text(recipe, encoding="utf-8")
+    if work.times > 1:
+        _name_often(place, work)
     return place
+
+
+def _name_often(place: Path, work: Workload) -> None:
+    """Write the particle file that names each particle several times."""
+    blocks = read_star(place / "particles.star")
+    columns = {name: list(values) for name, values in blocks["particles"].columns.items()}
+    n = len(columns["rlnImageName"])
+    # what is the same must not be in both half-sets
+    columns["rlnRandomSubset"] = [str(1 + i % 2) for i in range(n)]
+    often = StarTable("particles", {k: work.times * v for k, v in columns.items()})
+    write_star(place / work.particle_file, [blocks["optics"], often])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from clrelion.bench.ledger import IterationRecord, KernelSum, Launch, LedgerSess
 from clrelion.bench.page import iteration_table, kernel_table, sum_kernels
 from clrelion.bench.timeline import busy_seconds, busy_share, timeline
 from clrelion.bench.work import work_of
-from clrelion.bench.workloads import WORKLOADS, Workload, find_data
+from clrelion.bench.workloads import _SIMULATED, WORKLOADS, Workload, find_data
 from clrelion.cli.bench import bench
 from clrelion.cli.parser import parse_refine
 from clrelion.cli.simulate import simulate
 from clrelion.device.session import DeviceSession
 from clrelion.device.templates import parse_signature, render
+from clrelion.io.particle_table import read_particles
 from tests.kernels.template_parameters import BUILDS
 from tools.bench_parity_sets import add_sets
 
@@ -134,7 +136,7 @@ def test_commands_are_understood(name: str) -> None:
     options = parse_refine(work.command(Path("/data"), Path("/out"), "gpu")).options
     assert options.max_iterations == 4
     assert options.device == "gpu"
-    assert options.particles_star == "/data/particles.star"
+    assert options.particles_star == f"/data/{work.particle_file}"
     assert options.output_root == "/out/run"
 
 
@@ -144,6 +146,23 @@ def test_real_particles_are_found(tmp_path: Path) -> None:
     assert (place / "particles.star").is_file()
     other = Workload("nowhere", "nowhere", "", None)
     assert find_data(other, tmp_path, 1, simulate) is None
+
+
+def test_particles_named_several_times(tmp_path: Path) -> None:
+    """Each time in the same half-set."""
+    assert simulate(
+        ["--molecule", "seed:1,kda:30", "--n", "5", "--box", "32", "--angpix", "6", "--o",
+         str(tmp_path / "c4-64"), "--j", "1"]
+    ) == 0  # fmt: skip
+    (tmp_path / "c4-64" / "recipe.txt").write_text(_SIMULATED["c4-64"], encoding="utf-8")
+    work = replace(WORKLOADS["refine-64"], times=3)
+    place = find_data(work, tmp_path, 1, simulate)
+    assert place is not None
+    table = read_particles(place / work.particle_file)
+    once = read_particles(place / "particles.star")
+    assert table.n == 3 * once.n
+    assert list(table.image_name) == 3 * list(once.image_name)
+    np.testing.assert_array_equal(table.random_subset, np.tile([1, 2, 1, 2, 1], 3))
 
 
 def test_whole_run(
