@@ -88,5 +88,6 @@ _COUNTERS: dict[str, Callable[[Arguments, float], tuple[float, float]]] = {
     "diff2_fine": _fine,
     "project_grid": _slices,
     "project_rows": _slices,
+    "project_rows_bricks": _slices,
     "weighted_sums": _sums,
 }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.reference import ReferenceTransform
+from clrelion.expectation.reference_bricks import ReferenceBricks
 from clrelion.expectation.volume_tiles import ReferenceTiles
 from clrelion.planning.limits import panel_width
 
@@ -75,6 +76,8 @@ class Projector:
         dead class (zeros).
     tile_planes
         Planes of the references on the device at a time, from the memory plan; None: all.
+    has_bricks
+        There is room for a copy in bricks, made when lists of orientations are first asked for.
 
     Raises
     ------
@@ -87,12 +90,15 @@ class Projector:
         session: DeviceSession,
         references: Sequence[ReferenceTransform | None],
         tile_planes: int | None = None,
+        has_bricks: bool = False,
     ) -> None:
         self._session = session
         self._tiles = ReferenceTiles(session, references, tile_planes or 2**62)
         self.edge, self.nx = self._tiles.edge, self._tiles.nx
         self.centre = self.edge // 2
         self.n_classes = len(references)
+        self._has_bricks = has_bricks and not session.is_cpu and not self._tiles.is_tiled
+        self._bricks: ReferenceBricks | None = None
 
     def pixel_table(self, pixels: PixelList) -> Array:
         """Upload where the pixels of a list lie in the references.
@@ -192,6 +198,18 @@ class Projector:
         out = make((n_rows, 2, pixels.n_padded), session.real)
         if n_rows == 0:
             return out
+        if self._has_bricks:
+            self._in_bricks().project(
+                frames,
+                psis,
+                rows.classes,
+                rows.frames,
+                rows.psis,
+                pixel_xy,
+                pixels.n_projected,
+                out,
+            )
+            return out
         if session.is_cpu:
             kernel = session.kernel("expectation/project_rows_vector", tiled=is_tiled)
             size: tuple[int, ...] = (n_rows,)
@@ -219,3 +237,9 @@ class Projector:
                 out,
             )
         return out
+
+    def _in_bricks(self) -> ReferenceBricks:
+        if self._bricks is None:
+            references, _, _ = next(self._tiles.each())
+            self._bricks = ReferenceBricks(self._session, references)
+        return self._bricks

@@ -146,7 +146,10 @@ class ExpectationStep:
         self._leave_room()
         with session.profile.timer("getDiff"):
             projector = Projector(
-                session, settings.references, self._placement.reference_planes
+                session,
+                settings.references,
+                self._placement.reference_planes,
+                self._placement.brick_bytes > 0,
             )
             tables = OrientationTables.create(session, settings, self._table)
             volumes = BackprojectionVolumes(

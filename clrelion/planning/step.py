@@ -128,7 +128,7 @@ def plan_step(
         placement = place_volumes(limits, size.volumes, working_bytes(limits, size))
     real_bytes, largest = limits.real_bytes, limits.largest_buffer_bytes
     n_all = size.n_orientations if size.is_dense else 0
-    free = max(1, limits.budget_bytes - placement.bytes)
+    free = max(1, limits.budget_bytes - placement.bytes - placement.brick_bytes)
     width = panel_width(limits.is_cpu)
     n_columns = -(-n_all // width) * width
     column_bytes = _column_values(limits) * size.n_coarse_padded * real_bytes
@@ -141,6 +141,7 @@ def plan_step(
     fine_bytes = int(_FINE_SHARE * free)
     buffers = [
         BufferNeed("references and sums", placement.bytes),
+        BufferNeed("references in bricks", placement.brick_bytes),
         BufferNeed("coarse slices", run * column_bytes if size.is_dense else 0),
         BufferNeed("fine slices (table)", table_bytes if table_fits else 0),
         BufferNeed("fine pass", fine_bytes),

@@ -7,16 +7,33 @@ class, then a tile of it; the rest waits in the host's memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from clrelion.constants import TRANSFORM_WORK_BYTES
 from clrelion.fourier.padded import centred_shape, padded_size_of
 from clrelion.planning.limits import DeviceLimits
 
-__all__ = ["VolumePlacement", "VolumeSizes", "number_of_workers", "place_volumes"]
+__all__ = [
+    "REFERENCE_BRICK",
+    "VolumePlacement",
+    "VolumeSizes",
+    "brick_counts",
+    "number_of_workers",
+    "place_volumes",
+]
+
+REFERENCE_BRICK = (4, 2, 2)
+"""Voxels along x, y, z that are stored together in the copy for slices (docs/performance.md)."""
+
+_BRICKS_SHARE = 0.08
+"""Part of what the volumes leave that their copy in bricks may take."""
 
 _SHARE = 0.6
 """Share of the budget that references and sums of all half-sets may take together."""
+
+_MOST_VOXELS = 2**31 - 1
+"""The voxels of a class are numbered by 32 bits."""
 
 _SMALLEST_BOX_ON_CPUS = 256
 """Padded box from which the kernels are worth their compilation on a CPU."""
@@ -82,6 +99,11 @@ class VolumeSizes:
         numbers = (2 + 4) * self.n_classes * self.n_halves + 4
         return item * (self.voxels * numbers + self.ori_size**3 * (self.n_classes + 1))
 
+    def bytes_in_bricks(self, item: int) -> int:
+        """Count the bytes of the copy of a half-set's references in bricks."""
+        edge, nx = self.n_planes, centred_shape(self.padding_factor, self.r_max)[2]
+        return 2 * item * self.n_classes * math.prod(brick_counts(edge, nx) + REFERENCE_BRICK)
+
     def bytes_of_reconstruction(self, item: int) -> int:
         """Count the bytes that the reconstruction of a class takes at least, with its sums."""
         n, lines = self.ori_size, self.n_planes - 2
@@ -94,6 +116,12 @@ class VolumeSizes:
         n, lines = self.ori_size, self.n_planes - 2
         between = 2 * item * lines * (lines + n) * (lines // 2 + 1)
         return self.bytes_of_reconstruction(item) + min(TRANSFORM_WORK_BYTES, between)
+
+
+def brick_counts(edge: int, nx: int) -> tuple[int, int, int]:
+    """Count the bricks along x, y and z of a volume of (edge, edge, nx) voxels."""
+    bx, by, bz = REFERENCE_BRICK
+    return -(-nx // bx), -(-edge // by), -(-edge // bz)
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,9 @@ class VolumePlacement:
         References and sums of a half-set on the device during the expectation step.
     reference_tiles, sum_tiles
         Parts that references and sums are cut into; 1: all on the device at once.
+    brick_bytes
+        Of the copy of a half-set's references in bricks, from which lists of orientations are
+        sliced during the expectation step; 0: none.
     """
 
     stays: bool
@@ -124,6 +155,7 @@ class VolumePlacement:
     bytes: int
     reference_tiles: int
     sum_tiles: int
+    brick_bytes: int = 0
 
     def text(self) -> str:
         """Say in words where the volumes are."""
@@ -163,6 +195,21 @@ def place_volumes(
     whole volumes only in single precision, in which they are faster, and for boxes that are worth
     the five seconds of their first compilation (docs/performance.md).
     """
+    placement = _place_volumes(limits, sizes, working_bytes)
+    if limits.is_cpu or placement.reference_tiles > 1:
+        return placement
+    taken = placement.bytes + working_bytes
+    if placement.stays:
+        taken = sizes.bytes_of_all(limits.real_bytes)
+    n_bytes = sizes.bytes_in_bricks(limits.real_bytes)
+    if n_bytes > 2 * limits.real_bytes * sizes.n_classes * _MOST_VOXELS:
+        return placement
+    if n_bytes > min(_BRICKS_SHARE * (limits.budget_bytes - taken), limits.largest_volume_bytes):
+        return placement
+    return replace(placement, brick_bytes=n_bytes)
+
+
+def _place_volumes(limits: DeviceLimits, sizes: VolumeSizes, working_bytes: int) -> VolumePlacement:
     item, n_workers = limits.real_bytes, number_of_workers(limits, sizes)
     n_all = sizes.n_classes * sizes.n_planes
     reference_plane = 2 * item * sizes.voxels_per_plane

@@ -11,6 +11,7 @@ from clrelion.device.session import DeviceSession
 from tests.kernels.block_inputs import BlockVectors
 from tests.kernels.launch import Output, int32, run_kernel
 from tests.kernels.slice_inputs import Grid, PixelList
+from tests.reference.brick_layout import brick_layout
 from tests.reference.project_grid import into_panels
 from tests.reference.split_panels import split_panels
 from tests.reference.split_rows import split_rows
@@ -29,10 +30,13 @@ def slices(
     group: tuple[int, int] = (1, 1),
     name: str = "project_rows",
     tile_planes: int = 0,
+    brick: tuple[int, int, int] = (4, 2, 2),
+    rows: int = 8,
 ) -> npt.NDArray[np.complex128]:
-    """What project_rows (_vector) writes, as complex numbers (row, pixel of the padded list).
+    """What project_rows (_vector, _bricks) writes, as complex numbers (row, padded pixel).
 
-    With ``tile_planes`` from tiles of so many planes, one after the other.
+    With ``tile_planes`` from tiles of so many planes, one after the other; ``brick`` and ``rows``
+    are parameters of project_rows_bricks.
     """
     _, edge, _, nx = reference.shape
     n_rows = len(row_class)
@@ -41,15 +45,29 @@ def slices(
     n_stored = -(-n_padded // 16) * 16 if in_vectors else n_padded
     shape = (n_rows, 2, n_stored)
     out = Output(session, shape, start=np.zeros(shape) if tile_planes else None)
+    of_rows = (
+        *(grid.frames, grid.psis, int32(row_class), int32(row_frame), int32(row_psi)),
+        *(_pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored, n_rows),
+    )
+    if name.endswith("_bricks"):
+        bricks = brick_layout(reference, brick)
+        n_x, n_y = -(-nx // brick[0]), -(-edge // brick[1])
+        run_kernel(
+            session, name, (n_padded, -(-n_rows // rows)), group,
+            bricks, n_x, n_y, bricks.shape[1], nx - 1, *of_rows, out, brick=brick, rows=rows,
+        )  # fmt: skip
+        return _as_complex(out, n_projected, n_padded)
     for planes, first_plane in reference_tiles(reference, tile_planes):
         run_kernel(
             session, name,
             (n_rows,) if in_vectors else (n_padded, n_rows), (1,) if in_vectors else group,
-            planes, first_plane, len(planes), edge, nx, nx - 1, grid.frames, grid.psis,
-            int32(row_class), int32(row_frame), int32(row_psi),
-            _pixel_table(pixels, n_projected, n_stored, in_vectors), n_projected, n_stored, n_rows,
+            planes, first_plane, len(planes), edge, nx, nx - 1, *of_rows,
             out, tiled=tile_planes > 0,
         )  # fmt: skip
+    return _as_complex(out, n_projected, n_padded)
+
+
+def _as_complex(out: Output, n_projected: int, n_padded: int) -> npt.NDArray[np.complex128]:
     result = out.read()
     assert not result[:, :, n_projected:].any()
     return (result[:, 0] + 1j * result[:, 1])[:, :n_padded]

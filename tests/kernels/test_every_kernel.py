@@ -19,7 +19,7 @@ ROOT = TESTS.parent
 KERNELS = [name for name in template_names() if not name.startswith("common/")]
 # tested in this folder, one file each; those of clrelion/cl/device with the room they belong to
 OWN = [name for name in KERNELS if name.startswith("expectation/")]
-VARIANT_SUFFIXES = ("_vector", "_workers", "_tensor")
+VARIANT_SUFFIXES = ("_vector", "_workers", "_tensor", "_bricks")
 
 _HEAD = re.compile(r"/\*.*?\*/|<%doc>.*?</%doc>", re.DOTALL)
 _POINTER = re.compile(r"__global[^,)]*\*\s*(?:restrict\s+)?(\w+)")

@@ -1,4 +1,4 @@
-"""project_rows and project_rows_vector: slices for a list of orientations."""
+"""project_rows, project_rows_vector, project_rows_bricks: slices for a list of orientations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.kernels.slice_inputs import Grid, pixel_list, random_grid, random_ref
 from tests.reference.project_rows import project_rows
 
 
-@pytest.fixture(params=["project_rows", "project_rows_vector"])
+@pytest.fixture(params=["project_rows", "project_rows_vector", "project_rows_bricks"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -49,6 +49,7 @@ def test_random_slices(
     tolerances.assert_close(result[:, :n_projected], expected[:, :n_projected], tolerance)
 
 
+@pytest.mark.parametrize("name", ["project_rows", "project_rows_vector"])
 @pytest.mark.parametrize("tile_planes", [2, 9, 40, 1000])
 def test_tiles_give_the_same_slices(
     any_session: DeviceSession, name: str, tile_planes: int
@@ -65,6 +66,39 @@ def test_tiles_give_the_same_slices(
     )
     np.testing.assert_array_equal(tiled, whole)
     assert np.abs(whole).min() > 0
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("brick", [(4, 2, 2), (2, 4, 1), (1, 1, 8)])
+@pytest.mark.parametrize(
+    ("size", "padding_factor", "n_rows"), [(14, 2.0, 19), (26, 45 / 26, 8), (10, 1.0, 5)]
+)
+def test_bricks_give_the_same_slices(
+    any_session: DeviceSession,
+    size: int,
+    padding_factor: float,
+    n_rows: int,
+    brick: tuple[int, int, int],
+    rows: int,
+) -> None:
+    """To the bit, with voxels in which nothing lies as zeros beyond the largest radius."""
+    rng = np.random.default_rng(size)
+    pixels = pixel_list(size, padding_factor)
+    reference = random_reference(rng, 3, pixels.centre)
+    z, y, x = np.indices(reference.shape[1:])
+    squared = x**2 + (y - pixels.centre) ** 2 + (z - pixels.centre) ** 2
+    reference[:, squared > (pixels.centre - 1) ** 2] = 0
+    grid = random_grid(rng, 5, 3)
+    classes, frames, psis = (rng.integers(0, n, n_rows) for n in (3, 5, 3))
+    whole, bricks = (
+        slices(
+            any_session, reference, grid, classes, frames, psis, pixels, pixels.n + 5,
+            pixels.n - 3, (8, 1), name, brick=brick, rows=rows,
+        )
+        for name in ("project_rows", "project_rows_bricks")
+    )  # fmt: skip
+    np.testing.assert_array_equal(bricks, whole)
+    assert np.abs(whole[:, : pixels.n // 2]).min() > 0
 
 
 def test_linear_volume_in_closed_form(any_session: DeviceSession, name: str) -> None:
