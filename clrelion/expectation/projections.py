@@ -6,6 +6,7 @@ the coarse pass, or one row an orientation for the sparse passes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.reference import ReferenceTransform
 from clrelion.expectation.reference_bricks import ReferenceBricks
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
 __all__ = ["Projector", "SliceRows"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -198,8 +202,9 @@ class Projector:
         out = make((n_rows, 2, pixels.n_padded), session.real)
         if n_rows == 0:
             return out
-        if self._has_bricks:
-            self._in_bricks().project(
+        bricks = self._in_bricks()
+        if bricks is not None:
+            bricks.project(
                 frames,
                 psis,
                 rows.classes,
@@ -238,8 +243,14 @@ class Projector:
             )
         return out
 
-    def _in_bricks(self) -> ReferenceBricks:
-        if self._bricks is None:
+    def _in_bricks(self) -> ReferenceBricks | None:
+        """Give the copy in bricks, made now if it is the first time; None: go on without."""
+        if self._has_bricks and self._bricks is None:
             references, _, _ = next(self._tiles.each())
-            self._bricks = ReferenceBricks(self._session, references)
+            try:
+                self._bricks = ReferenceBricks(self._session, references)
+            except DeviceMemoryError as error:
+                _log.warning("%s; going on without a copy of the references in bricks", error)
+                self._session.release_unused()
+                self._has_bricks = False
         return self._bricks

@@ -26,8 +26,8 @@ __all__ = [
 REFERENCE_BRICK = (4, 2, 2)
 """Voxels along x, y, z that are stored together in the copy for slices (docs/performance.md)."""
 
-_BRICKS_SHARE = 0.08
-"""Part of what the volumes leave that their copy in bricks may take."""
+_BRICKS_SHARE = 1 / 12
+"""Part of what volumes and a small batch leave that the copy in bricks may take."""
 
 _SHARE = 0.6
 """Share of the budget that references and sums of all half-sets may take together."""

@@ -140,3 +140,16 @@ def test_classes_stay_as_long_as_few_particles_fit() -> None:
 def test_several_optics_groups_share_one_placement() -> None:
     placement = place_volumes(limits(10**9), CASES["dense"].volumes)
     assert plan_step(limits(10**9), CASES["dense"], placement).placement is placement
+
+
+def test_bricks_are_counted() -> None:
+    for n_bytes in BUDGETS:
+        given = limits(n_bytes, 10**12)
+        plan = plan_step(given, CASES["local"])
+        n_bricks = plan.placement.brick_bytes
+        named = {b.name: b.bytes_fixed for b in plan.batch.buffers}
+        assert named.get("references in bricks", 0) == n_bricks
+        without = plan_step(given, CASES["local"], replace(plan.placement, brick_bytes=0))
+        assert plan.batch.total_bytes <= n_bytes
+        assert (plan.fine_bytes < without.fine_bytes) == (n_bricks > 0)
+    assert n_bricks == CASES["local"].volumes.bytes_in_bricks(4) > 0

@@ -117,3 +117,42 @@ def test_the_largest_boxes(box: int, gigabytes: int) -> None:
     assert (placement.reference_tiles, placement.sum_tiles) == (1, 2)
     assert placement.maximizes_on_device
     assert not place_volumes(gpu(gigabytes * GB // 2), sizes).maximizes_on_device
+
+
+def test_bricks_where_there_is_room() -> None:
+    """4 x 2 x 2 voxels each: 2 x 8 x 8 of them hold 8 x 15 x 15."""
+    n_bytes = 2 * 4 * (2 * 8 * 8) * 16
+    assert SMALL.bytes_in_bricks(4) == n_bytes
+    assert replace(SMALL, n_classes=3).bytes_in_bricks(8) == 6 * n_bytes
+    roomy = place_volumes(gpu(GB), SMALL)
+    assert roomy.stays
+    assert roomy.brick_bytes == n_bytes
+    assert place_volumes(gpu(GB, real_bytes=8), SMALL).brick_bytes == 2 * n_bytes
+    assert place_volumes(cpu(GB), SMALL).brick_bytes == 0
+    # the largest buffer holds the sums of the class, but not more: enough for one copy
+    many = replace(SMALL, n_classes=3)
+    assert place_volumes(gpu(GB, 3 * n_bytes), many).brick_bytes == 3 * n_bytes
+    assert place_volumes(gpu(GB, 3 * n_bytes - 1), many).brick_bytes == 0
+
+
+def test_bricks_take_a_small_part_of_what_is_left() -> None:
+    """Never in tiles, never more than a twelfth of what the volumes and a batch leave."""
+    n_bytes, working = SMALL.bytes_in_bricks(4), 10**4
+    seen = set()
+    for budget in (int(10**5 * 1.05**i) for i in range(60)):
+        placement = place_volumes(gpu(budget), SMALL, working)
+        taken = SMALL.bytes_of_all(4) if placement.stays else placement.bytes + working
+        has_room = 12 * n_bytes <= budget - taken
+        assert placement.brick_bytes == (n_bytes if has_room else 0), budget
+        seen.add(placement.brick_bytes)
+    assert seen == {0, n_bytes}
+    in_tiles = place_volumes(gpu(6 * 2 * 480 + 6 * 4 * 480), SMALL)
+    assert in_tiles.reference_tiles > 1
+    assert in_tiles.brick_bytes == 0
+
+
+def test_voxels_in_bricks_are_numbered_by_32_bits() -> None:
+    for box, has_bricks in ((800, True), (820, False)):
+        sizes = VolumeSizes(box, 2.0, box // 2, 1, 2)
+        placement = place_volumes(gpu(10**13, 10**13), sizes)
+        assert (placement.brick_bytes > 0) == has_bricks
