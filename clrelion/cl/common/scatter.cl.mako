@@ -6,8 +6,8 @@ Trilinear scatter of slice points into a centred half-array of (re, im, weight)
                                                                     are, and its share in each
     add_to_voxel(&sums, &voxel, value, weight)      add a value at the point, in registers
     scatter_voxel(planes, &voxel, &sums, edge, nx)  add what has come together to the neighbours
-    scatter_half_transform(planes, first_plane, n_planes, edge, nx, centre, point, value, weight)
-                                                    all of it, for one value
+    add_to_corners(&sums, &voxel, value, weight)    the same for values at different points of one
+    scatter_corners(planes, &voxel, &sums, edge, nx)    voxel (reals only)
 
 By atomic additions: work-items share the volume (common/slice_vector has the form for work-items
 with a volume of their own). The volume begins at plane first_plane of n_planes stored ones.
@@ -128,13 +128,42 @@ static inline void scatter_voxel(
 % endfor
 }
 
-static inline void scatter_half_transform(
-    __global volume_number* restrict planes, const int first_plane, const int n_planes,
-    const int edge, const int nx, const int centre, const real3 point, const real2 value,
-    const real weight)
+% if not fixed_point:
+/* What has come together for a voxel from different points in it: the shares of its corners. */
+typedef struct {
+    real4 share[8];
+} corner_sums;
+
+static inline corner_sums no_corner_sums(void)
 {
-    const half_transform_voxel voxel = voxel_around(first_plane, n_planes, edge, nx, centre, point);
-    voxel_sums sums = no_voxel_sums();
-    add_to_voxel(&sums, &voxel, value, weight);
-    scatter_voxel(planes, &voxel, &sums, edge, nx);
+    corner_sums sums;
+% for corner in range(8):
+    sums.share[${corner}] = (real4)((real)0);
+% endfor
+    return sums;
 }
+
+static inline void add_to_corners(
+    corner_sums* sums, const half_transform_voxel* voxel, const real2 value, const real weight)
+{
+    const real4 v = (real4)(value.x, value.y * voxel->mirrored, weight, (real)0);
+    const real3 f = voxel->f;
+    const real4 v0 = v * ((real)1 - f.z), v1 = v * f.z;
+    const real4 v00 = v0 * ((real)1 - f.y), v01 = v0 * f.y;
+    const real4 v10 = v1 * ((real)1 - f.y), v11 = v1 * f.y;
+% for corner in range(8):
+    sums->share[${corner}] += v${corner >> 2}${corner >> 1 & 1} * ${"f.x" if corner & 1 else "((real)1 - f.x)"};
+% endfor
+}
+
+static inline void scatter_corners(
+    __global real* restrict planes, const half_transform_voxel* voxel, const corner_sums* sums,
+    const int edge, const int nx)
+{
+    const long row = 4L * nx, plane = row * edge;
+    __global real* p = planes + 4L * voxel->first;
+% for corner in range(8):
+    atomic_add_real4(p${" + plane" * (corner >> 2) + " + row" * (corner >> 1 & 1) + " + 4" * (corner & 1)}, sums->share[${corner}]);
+% endfor
+}
+% endif

@@ -1,4 +1,4 @@
-/* weighted_sums: the sums by pixel of a batch over orientations and translations, one work-item an (image, pixel), and with scatters the back-projection, each row on its own (GPUs).
+/* weighted_sums: the sums by pixel of a batch over orientations and translations, one work-item an (image, pixel), and with scatters the back-projection: consecutive rows that fall into one voxel are added up in registers (GPUs).
  *
  * Kept rows of image i: m = place[e], or e where place is null, row_start[i] <= e < row_start[i + 1];
  * row m has class row_class[m], slice P_m = projections[row_projection[m]], total weight row_omega[m]
@@ -65,6 +65,11 @@ __kernel void weighted_sums(
     const real2 unmasked = bp_data[p] * unmasked_ft[p];
     const real bp_w = bp_weight[p];
 % endif
+% if scatters:
+    half_transform_voxel held;
+    held.first = -1;
+    corner_sums sums = no_corner_sums();
+% endif
     real power = (real)0, masked_power = (real)0;
     real2 cross = (real2)((real)0, (real)0), masked_cross = cross;
     for (int e = row_start[i]; e < row_start[i + 1]; e++) {
@@ -83,13 +88,22 @@ __kernel void weighted_sums(
             masked_cross += row_cross;
         }
 % if scatters:
-        if (bp_w > (real)0)
-            scatter_half_transform(
-                volumes, row_class[m] * edge, 0, edge, nx, centre,
-                slice_point(frames + 6L * row_frame[m], psis[row_psi[m]], bp_xy[j]),
-                complex_multiply(unmasked, s), bp_w * omega);
+        if (bp_w > (real)0) {
+            const half_transform_voxel voxel = voxel_around(
+                row_class[m] * edge, 0, edge, nx, centre,
+                slice_point(frames + 6L * row_frame[m], psis[row_psi[m]], bp_xy[j]));
+            if (voxel.first != held.first) {
+                if (held.first >= 0) scatter_corners(volumes, &held, &sums, edge, nx);
+                sums = no_corner_sums();
+            }
+            held = voxel;
+            add_to_corners(&sums, &held, complex_multiply(unmasked, s), bp_w * omega);
+        }
 % endif
     }
+% if scatters:
+    if (held.first >= 0) scatter_corners(volumes, &held, &sums, edge, nx);
+% endif
     const real qc = reference_ctf[p];
     const real2 x = image_ft[p];
     pixel_sums[p] = (real4)(
