@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from clrelion.device.session import DeviceSession
 from tests import tolerances
 from tests.kernels.launch import rounded
 from tests.kernels.scoring_kernels import slices
-from tests.kernels.slice_inputs import pixel_list, random_grid, random_reference
+from tests.kernels.slice_inputs import Grid, pixel_list, random_grid, random_reference
 from tests.kernels.sums_inputs import CASES, WAYS, Batch, assert_same, kernel_sums, random_batch
 
 
@@ -31,6 +33,23 @@ def test_random_batch_with_atomics(
     for path in {any_session.template_params["float_atomics"], "cas"}:
         found = kernel_sums(any_session, batch, "at once", group, float_atomics=path)
         assert_same(any_session, found, batch.expected(), n_trans, batch.pixels.centre)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2])
+def test_orientations_near_each_other(any_session: DeviceSession, n_classes: int) -> None:
+    """Many rows of an image fall into the voxel of the one before, others do not."""
+    rng = np.random.default_rng(12)
+    batch = random_batch(any_session, rng, 26, (12, 1, 0, 9), n_classes, 3)
+    rot, tilt, psi = (a + rng.uniform(-2, 2, n) for a, n in ((35, 4), (60, 4), (-20, 3)))
+    batch = replace(batch, grid=Grid(rot, tilt, psi, batch.grid.perturbation))
+    corners = [
+        np.floor(batch.pixels.xy @ batch.grid.matrices[d, p, :2]) for _, _, d, p, *_ in batch.rows
+    ]
+    same = np.mean([np.all(a == b, axis=1) for a, b in pairwise(corners)])
+    assert 0.2 < same < 0.8
+    for group in ((1, 1), (64, 1)):
+        found = kernel_sums(any_session, batch, "at once", group)
+        assert_same(any_session, found, batch.expected(), 3, batch.pixels.centre)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
