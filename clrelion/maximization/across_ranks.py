@@ -129,9 +129,7 @@ class HalfSums:
         def fill(first: int, last: int, block: NDArray[Any]) -> None:
             block[...] = mine[first:last]
 
-        def use(first: int, block: NDArray[Any]) -> None:
-            theirs[first : first + len(block)] = block
-
+        use = partial(_write_rows, theirs)
         other, shape, dtype = self._other_owner, mine.shape[1:], mine.dtype
         tasks = [
             sending(self._exchange, other, _PLANES, parts, shape, dtype, fill),
@@ -175,11 +173,14 @@ class HalfSums:
         itemsize = np.empty(1, dtype=np.int64)
         self._comm.receive(itemsize, self._second, _KIND)
         kind = np.dtype(np.complex64 if itemsize[0] == 8 else np.complex128)
-        theirs = np.empty(averages.shape, dtype=averages.dtype)
-
-        def use(first: int, block: NDArray[Any]) -> None:
-            theirs[first : first + len(block)] = block
-
+        theirs: Any
+        if isinstance(sums, DeviceSums):
+            # block by block, straight from the memory that the ranks share
+            theirs = sums.session.empty(averages.shape, averages.dtype)
+            use = partial(sums.session.write_rows, theirs)
+        else:
+            theirs = np.empty(averages.shape, dtype=averages.dtype)
+            use = partial(_write_rows, theirs)
         task = receiving(
             self._exchange, self._second, _AVERAGES, _planes(averages.shape), averages.shape[1:],
             kind, use,
@@ -187,10 +188,7 @@ class HalfSums:
         take_turns([task], self._comm)
         if not isinstance(sums, DeviceSums):
             return averages_fsc(averages, theirs, mine.r_max, mine.ori_size)
-        session = sums.session
-        return averages_fsc_on_device(
-            session, averages, session.to_device(theirs), mine.r_max, mine.ori_size
-        )
+        return averages_fsc_on_device(sums.session, averages, theirs, mine.r_max, mine.ori_size)
 
     def joined(self) -> VolumeSums | None:
         """Add the second half-set to the first; None where another rank has the total."""
@@ -224,6 +222,10 @@ def _averages(sums: VolumeSums) -> tuple[VolumeSums, Any]:
     if isinstance(sums, DeviceSums):
         return sums, sums.downsampled()
     return sums, downsampled_average(sums)
+
+
+def _write_rows(rows: NDArray[Any], first: int, block: NDArray[Any]) -> None:
+    rows[first : first + len(block)] = block
 
 
 def _planes(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
