@@ -39,8 +39,8 @@ class WideOutput(Output):
 
 
 def needs(session: DeviceSession, kind: str) -> bool:
-    """Tell whether a device has the numbers."""
-    return kind == "pair" or session.capabilities.fp64
+    """Tell whether a session may use these numbers: pairs stand for double where there is none."""
+    return session.capabilities.fp64 if kind == "double" else session.precision == "single"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def test_random_poses(
     any_session: DeviceSession, kind: str, group: int, inputs: LocalInputs
 ) -> None:
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     n_items = inputs.n * inputs.n_roots
     n_entries, weight = Output(any_session, n_items, np.int32), Output(any_session, n_items)
     run_kernel(
@@ -55,7 +55,7 @@ def test_random_poses(
 def test_no_prior(any_session: DeviceSession, kind: str) -> None:
     """All directions, each with weight 1."""
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     inputs = LocalInputs(2, "C3", "cap", 60.0, 9.0, n=5)
     n_items = inputs.n * inputs.n_roots
     n_entries, weight = Output(any_session, n_items, np.int32), Output(any_session, n_items)

@@ -48,7 +48,7 @@ def test_random_poses(
     any_session: DeviceSession, kind: str, chosen: bool, group: int, inputs: LocalInputs
 ) -> None:
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     n, n_classes = inputs.n, 1 if chosen else N_CLASSES
     sigma_psi = math.radians(inputs.sigma_psi_deg)
     particles = [kept_of(inputs, i) for i in range(n)]

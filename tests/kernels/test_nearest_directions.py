@@ -26,7 +26,7 @@ def test_random_poses(
     any_session: DeviceSession, kind: str, group: int, inputs: LocalInputs
 ) -> None:
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     n, n_mates, n_roots = inputs.n, inputs.group.order, inputs.n_roots
     rng = np.random.default_rng(5)
     counts = rng.integers(0, 9, (n, n_roots))

@@ -23,7 +23,7 @@ def test_random_poses(
     any_session: DeviceSession, symmetry: str, group: int, prior: str, moves_psi: bool, kind: str
 ) -> None:
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     inputs = LocalInputs(2, symmetry, prior, 10.0, 10.0)
     angles = inputs.angles_deg
     operators = inputs.group.operators

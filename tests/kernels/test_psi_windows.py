@@ -19,7 +19,7 @@ def check(
     session: DeviceSession, psi_deg: Any, n_psi: int, sigma_deg: float, kind: str, group: int
 ) -> None:
     if not needs(session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     step = 360.0 / n_psi
     n_near = min(n_psi, 2 * int(3 * sigma_deg / step) + 4) if sigma_deg > 0 else 0
     limit = (2 * math.sin(math.radians(3 * sigma_deg) / 2)) ** 2 if 3 * sigma_deg < 180 else 8.0

@@ -44,7 +44,7 @@ ROUNDING = {"double": 4e-16, "pair": 3e-14}
 @pytest.mark.parametrize("kind", KINDS)
 def test_arithmetic(any_session: DeviceSession, kind: str) -> None:
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     rng = np.random.default_rng(4)
     n = 1001
     a, b = rng.normal(size=(2, n)) * 10.0 ** rng.uniform(-4, 4, (2, n))
@@ -67,7 +67,7 @@ def test_arithmetic(any_session: DeviceSession, kind: str) -> None:
 def test_circle(any_session: DeviceSession, kind: str, denominator: int) -> None:
     """Up to an eighth of a turn either way."""
     if not needs(any_session, kind):
-        pytest.skip("no double precision")
+        pytest.skip("not used there")
     n = 2 * (denominator // 4) + 1
     out = WideOutput(any_session, (n, 2), kind)
     kernel = any_session.kernel_from_source("circle", CIRCLE, wide=kind)

@@ -18,34 +18,23 @@ Template parameters: real, double_precision, wide, and
 Device functions only. Specification E 4.6. Reference: tests/reference/local_priors.py.
 Local memory: none.
 </%doc>
-<%include file="/common/wide_numbers.cl.mako"/>
-<%include file="/common/healpix.cl.mako"/>
+<%include file="/common/healpix_vectors.cl.mako"/>
 #ifndef CLRELION_NEARBY_DIRECTIONS
 #define CLRELION_NEARBY_DIRECTIONS
 #define CENTRE_SIZE 5
 #define MOST_LEVELS 16
+#define MOST_MATES 256
 #define EVERYWHERE (real)8
 
 /* distance of two numbers that differ by more than rounding */
 #define DIFFERENT(a) ((real)1e-9 * (a) + (real)1e-19)
 
 typedef struct {
-    int order, top, level, pixel, place;
+    int order, top, level, pixel, place, n_near;
+    uchar near[MOST_MATES]; /* mates that may be near what is below the root */
     real3 vector; /* of the pixel found last, about */
     bool ended;
 } direction_walk;
-
-static inline direction_walk walk_below(const int order, const int top, const int root)
-{
-    direction_walk walk;
-    walk.order = order;
-    walk.top = top;
-    walk.level = top;
-    walk.pixel = root;
-    walk.place = 0;
-    walk.ended = false;
-    return walk;
-}
 
 static inline real angle_of_measure(const wide measure)
 {
@@ -102,59 +91,6 @@ static inline wide exact_measure(const wide* v, __global const wide* c)
 % endif
 }
 
-static inline healpix_ring nested_place(const int order, const int pixel)
-{
-    const int inside = pixel & ((1 << 2 * order) - 1);
-    return healpix_place(order, pixel >> 2 * order, even_bits(inside), even_bits(inside >> 1));
-}
-
-/* About: within the room that set_reach leaves */
-static inline real3 pixel_vector(const int order, const int pixel)
-{
-    const healpix_ring place = nested_place(order, pixel);
-    const int side = place.side, ring = place.ring;
-    real z, r;
-    if (ring >= side && ring <= 3 * side) {
-        z = (real)(2 * (2 * side - ring)) / (real)(3 * side);
-        r = sqrt(((real)1 - z) * ((real)1 + z));
-    } else {
-        const real fraction = (real)place.from_pole / (real)side;
-        const real height = fraction * fraction / (real)3;
-        z = ring < side ? (real)1 - height : height - (real)1;
-        r = sqrt(height * ((real)2 - height));
-    }
-    /* Taylor series: the angle is at most pi / 4 */
-    const real a = (real)(0.25f * M_PI_F) * (real)place.eighths / (real)place.from_pole, t = a * a;
-    const real s = r * a * ((real)1 + t * (-(real)1 / 6 + t * ((real)1 / 120 - t / 5040)));
-    const real c = r * ((real)1 + t * ((real)-0.5 + t * ((real)1 / 24 + t * (-(real)1 / 720
-        + t / 40320))));
-    const real x = place.quarters & 1 ? -s : c, y = place.quarters & 1 ? c : s;
-    return (real3)(place.quarters & 2 ? -x : x, place.quarters & 2 ? -y : y, z);
-}
-
-static inline void exact_vector(const int order, const int pixel, wide* v)
-{
-    const healpix_ring place = nested_place(order, pixel);
-    const int side = place.side, ring = place.ring;
-    const wide one = wide_of((real)1);
-    wide z, r, c, s;
-    if (ring >= side && ring <= 3 * side) {
-        z = wide_over(wide_of((real)(2 * (2 * side - ring))), wide_of((real)(3 * side)));
-        r = wide_root(wide_times(wide_minus(one, z), wide_plus(one, z)));
-    } else {
-        const wide fraction = wide_of((real)place.from_pole / (real)side); /* a power of two */
-        const wide height = wide_over(wide_times(fraction, fraction), wide_of((real)3));
-        z = ring < side ? wide_minus(one, height) : wide_minus(height, one);
-        r = wide_root(wide_times(height, wide_minus(wide_of((real)2), height)));
-    }
-    wide_cos_sin_pi(
-        wide_over(wide_of((real)place.eighths), wide_of((real)(4 * place.from_pole))), &c, &s);
-    const wide c1 = place.quarters & 1 ? -s : c, s1 = place.quarters & 1 ? c : s;
-    v[0] = wide_times(r, place.quarters & 2 ? -c1 : c1);
-    v[1] = wide_times(r, place.quarters & 2 ? -s1 : s1);
-    v[2] = z;
-}
-
 /* First place from `low` on whose pixel is not below `pixel`; pixels ascend. */
 static inline int place_from(
     __global const int* pixels, const int n_dir, int low, const int pixel)
@@ -180,17 +116,36 @@ static inline bool is_in_grid(direction_walk* walk, __global const int* pixels, 
     return walk->place < n_dir && pixels[walk->place] - first < 1 << shift;
 }
 
+static inline void begin_walk(
+    direction_walk* walk, const int order, const int top, const int root,
+    __global const int* pixels, const int n_dir, __global const wide* centres, const int n_mates,
+    const real* reach)
+{
+    const real3 v = pixel_vector(top, root);
+    walk->order = order;
+    walk->top = top;
+    walk->level = top;
+    walk->pixel = root;
+    walk->place = 0;
+    walk->n_near = 0;
+    const int n_tried = is_in_grid(walk, pixels, n_dir) ? n_mates : 0;
+    for (int m = 0; m < n_tried; m++)
+        if (near_measure(v, centres + CENTRE_SIZE * m) <= reach[top])
+            walk->near[walk->n_near++] = (uchar)m;
+    walk->ended = walk->n_near == 0;
+}
+
 /* Next pixel of the grid's order that is, in the precision of real, within reach; -1: none is left.
  * Its direction is number walk->place. */
 static inline int next_direction(
     direction_walk* walk, __global const int* pixels, const int n_dir, __global const wide* centres,
-    const int n_mates, const real* reach)
+    const real* reach)
 {
     while (!walk->ended) {
         const real3 v = pixel_vector(walk->level, walk->pixel);
         bool inside = false;
-        for (int m = 0; m < n_mates && !inside; m++)
-            inside = near_measure(v, centres + CENTRE_SIZE * m) <= reach[walk->level];
+        for (int j = 0; j < walk->n_near && !inside; j++)
+            inside = near_measure(v, centres + CENTRE_SIZE * walk->near[j]) <= reach[walk->level];
         inside = inside && is_in_grid(walk, pixels, n_dir);
         const int pixel = walk->pixel;
         if (inside && walk->level < walk->order) {
@@ -214,14 +169,15 @@ static inline int next_direction(
 /* The mate that is closest to a direction, and how far it is; a prior on one angle alone is that of
  * no mate in particular: the first. */
 static inline int closest_mate(
-    const direction_walk* walk, const int pixel, __global const wide* centres, const int n_mates,
-    const real reach, wide* measure)
+    const direction_walk* walk, const int pixel, __global const wide* centres, const real reach,
+    wide* measure)
 {
     wide v[3];
     int mate = 0;
     *measure = wide_of(EVERYWHERE);
     exact_vector(walk->order, pixel, v);
-    for (int m = 0; m < n_mates; m++) {
+    for (int j = 0; j < walk->n_near; j++) {
+        const int m = walk->near[j];
         if (near_measure(walk->vector, centres + CENTRE_SIZE * m) > reach) continue;
         const wide found = exact_measure(v, centres + CENTRE_SIZE * m);
         const real gain = wide_value(wide_minus(*measure, found));

@@ -28,12 +28,13 @@ __kernel void count_directions(
     __global const wide* own = centres + CENTRE_SIZE * first_block;
     real own_reach[MOST_LEVELS];
     for (int k = top; k <= order; k++) own_reach[k] = reach[k];
-    direction_walk walk = walk_below(order, top, j % n_roots);
+    direction_walk walk;
+    begin_walk(&walk, order, top, j % n_roots, pixels, n_dir, own, n_mates, own_reach);
     int n = 0, pixel;
     real sum = (real)0;
-    while ((pixel = next_direction(&walk, pixels, n_dir, own, n_mates, own_reach)) >= 0) {
+    while ((pixel = next_direction(&walk, pixels, n_dir, own, own_reach)) >= 0) {
         wide measure;
-        const int mate = closest_mate(&walk, pixel, own, n_mates, own_reach[order], &measure);
+        const int mate = closest_mate(&walk, pixel, own, own_reach[order], &measure);
         if (!is_below(measure, limit[0])) continue;
         const real theta = angle_of_measure(measure) / sigma;
         n += psi_count[first_block + mate];

@@ -48,15 +48,16 @@ __kernel void local_orientations(
     __global const wide* own = centres + CENTRE_SIZE * first_block;
     real own_reach[MOST_LEVELS];
     for (int k = top; k <= order; k++) own_reach[k] = reach[k];
-    direction_walk walk = walk_below(order, top, j % n_roots);
+    direction_walk walk;
+    begin_walk(&walk, order, top, j % n_roots, pixels, n_dir, own, n_mates, own_reach);
     while (at < end) {
         int place = nearest[i], mate = nearest_mate[i];
         real theta = (real)0;
         if (place < 0) {
             wide measure;
-            const int pixel = next_direction(&walk, pixels, n_dir, own, n_mates, own_reach);
+            const int pixel = next_direction(&walk, pixels, n_dir, own, own_reach);
             if (pixel < 0) return;
-            mate = closest_mate(&walk, pixel, own, n_mates, own_reach[order], &measure);
+            mate = closest_mate(&walk, pixel, own, own_reach[order], &measure);
             if (!is_below(measure, limit[0])) continue;
             place = walk.place;
             theta = angle_of_measure(measure) / sigma;

@@ -52,10 +52,11 @@ static inline bool nearest_within(
     bool is_found = false;
     int pixel;
     for (int root = 0; root < n_roots; root++) {
-        direction_walk walk = walk_below(order, top, root);
-        while ((pixel = next_direction(&walk, pixels, n_dir, own, n_mates, reach)) >= 0) {
+        direction_walk walk;
+        begin_walk(&walk, order, top, root, pixels, n_dir, own, n_mates, reach);
+        while ((pixel = next_direction(&walk, pixels, n_dir, own, reach)) >= 0) {
             wide measure;
-            const int m = closest_mate(&walk, pixel, own, n_mates, reach[order], &measure);
+            const int m = closest_mate(&walk, pixel, own, reach[order], &measure);
             if (!is_below(measure, least)) continue;
             least = measure;
             *place = walk.place;
