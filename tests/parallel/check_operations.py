@@ -10,12 +10,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from clrelion.errors import OptionsError, PeerFailed
+from clrelion.expectation.whole_sums import WholeSums, WholeUnits
 from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.across_ranks import HalfSums
 from clrelion.maximization.half_maps import half_set_fsc
@@ -112,6 +115,61 @@ def reduction(comm: Communicator, exchange: BlockExchange, is_ordered: bool) -> 
     assert not any(thread.name == "reduction" for thread in threading.enumerate())
 
 
+class Counted:
+    """Whole numbers of all classes, in place of those of a device."""
+
+    edge = SHAPE[0]
+
+    def __init__(self, numbers: NDArray[np.int64], units: WholeUnits | None) -> None:
+        self.numbers, self._units = numbers, units
+
+    def whole_units(self) -> WholeUnits | None:
+        return self._units
+
+    def read_whole(self, first: int, last: int, block: NDArray[np.int64]) -> None:
+        block[...] = self.numbers[first:last]
+
+    def add_whole(self, first: int, block: NDArray[np.int64]) -> None:
+        self.numbers[first : first + len(block)] += block
+
+    def sums(self) -> list[BackprojectionSums]:
+        numbers = (2.0**-40 * self.numbers).astype(np.float32).reshape(-1, *SHAPE, 3)
+        return [
+            BackprojectionSums(
+                one[..., 0] + 1j * one[..., 1], one[..., 2], PADDING, R_MAX, ORI_SIZE
+            )
+            for one in numbers
+        ]
+
+
+def whole_numbers(comm: Communicator, exchange: BlockExchange) -> None:
+    """Whole numbers add up exactly; where the ranks do not agree on their units, reals do."""
+    n, owners = comm.size, [1 % comm.size, 0]
+    shape = 2 * SHAPE[0], *SHAPE[1:], 3
+    everybody = [
+        np.random.default_rng(r).integers(-(2**40), 2**40, shape) + (r == 0) for r in range(n)
+    ]
+    for agrees in (True, False):
+        room = 0.9 / n if agrees else 0.9
+        units = WholeUnits((2.0**40, 2.0**40), (room, room))
+        own: Any = Counted(everybody[comm.rank].copy(), units)
+        mine = {place: WholeSums(own, place) for place in range(2)}
+        with VolumeReduction(
+            comm, exchange, owners, PADDING, R_MAX, ORI_SIZE, np.float32, True
+        ) as adding:
+            total = adding.finish(mine)
+        assert sorted(total) == [i for i in range(2) if owners[i] == comm.rank]
+        expected = Counted(np.sum(everybody, axis=0), None).sums()
+        for number, found in total.items():
+            assert isinstance(found, BackprojectionSums)
+            if agrees:
+                np.testing.assert_array_equal(found.data, expected[number].data)
+                np.testing.assert_array_equal(found.weight, expected[number].weight)
+            else:
+                np.testing.assert_allclose(found.data, expected[number].data, atol=1e-6)
+                assert n == 1 or (found.data != expected[number].data).any()
+
+
 def halves(comm: Communicator, exchange: BlockExchange) -> None:
     """Half-sets on two ranks are joined and compared as on one."""
     one, two = volume(1), volume(2)
@@ -195,6 +253,7 @@ def main() -> int:
         exchange = BlockExchange(comm, block_bytes)
         for is_ordered in (False, True):
             reduction(comm, exchange, is_ordered)
+        whole_numbers(comm, exchange)
         halves(comm, exchange)
         exchange.close()
     common_arrays(comm)
