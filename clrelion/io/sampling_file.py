@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from clrelion.errors import ContinueError
 from clrelion.io.star import read_star
-from clrelion.io.star_writer import Block, StarTable, write_star
+from clrelion.io.star_writer import Block, Column, KeptTable, StarTable, write_star
 
 _GENERAL = "sampling_general"
 _DIRECTIONS = "sampling_directions"
+
+_last_directions: "KeptTable | None" = None
+"""Hundreds of thousands of directions, the same in iteration after iteration."""
 
 
 @dataclass(kw_only=True)
@@ -145,6 +148,15 @@ def write_sampling(
     )
     blocks: list[Block] = [general]
     if sampling.rot_deg is not None and sampling.tilt_deg is not None:
-        angles = {"rlnAngleRot": sampling.rot_deg, "rlnAngleTilt": sampling.tilt_deg}
-        blocks.append(StarTable(_DIRECTIONS, {**angles}))
+        blocks.append(_directions_table(sampling.rot_deg, sampling.tilt_deg))
     write_star(path, blocks, all_digits=all_digits)
+
+
+def _directions_table(rot_deg: NDArray[np.float64], tilt_deg: NDArray[np.float64]) -> KeptTable:
+    """Table of directions; the last one is given again as long as they are the same."""
+    global _last_directions
+    angles: dict[str, Column] = {"rlnAngleRot": rot_deg, "rlnAngleTilt": tilt_deg}
+    last = _last_directions
+    if last is None or not all(np.array_equal(last.columns[k], v) for k, v in angles.items()):
+        last = _last_directions = KeptTable(_DIRECTIONS, angles)
+    return last

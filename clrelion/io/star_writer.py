@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ Scalar = str | int | float | bool | np.generic
 
 # Formatting a chunk keeps other threads of the program from going on.
 _CHUNK_ROWS = 1000
+_FEWEST_TO_SORT = 100
 _NUMBER_WIDTH = 12
 _STRING_WIDTH = 10
 _LIST_GAP = 12
@@ -71,6 +72,19 @@ class StarTable:
         return cls(name, columns, is_loop=False)
 
 
+@dataclass
+class KeptTable(StarTable):
+    """A table whose columns do not change; its text is kept once it has been written."""
+
+    _texts: dict[FormatReals, list[str]] = field(default_factory=dict, repr=False, compare=False)
+
+    def lines(self, path: str | os.PathLike[str], format_reals: FormatReals) -> list[str]:
+        """Text of the table, chunk by chunk."""
+        if format_reals not in self._texts:
+            self._texts[format_reals] = list(_table_lines(self, path, format_reals))
+        return self._texts[format_reals]
+
+
 def write_star(
     path: str | os.PathLike[str],
     blocks: Iterable[Block],
@@ -114,8 +128,13 @@ def write_star(
                     f"({sorted(lengths)}); this is a defect of the program"
                 )
             out.write(f"\n# version {STAR_VERSION}\n\ndata_{block.name}\n\n")
-            lines = _table_lines if block.is_loop else _list_lines
-            out.writelines(lines(block, path, format_all_digits if all_digits else format_floats))
+            format_reals = format_all_digits if all_digits else format_floats
+            if isinstance(block, KeptTable):
+                out.writelines(block.lines(path, format_reals))
+            elif block.is_loop:
+                out.writelines(_table_lines(block, path, format_reals))
+            else:
+                out.writelines(_list_lines(block, path, format_reals))
             out.write(" \n")
 
 
@@ -154,10 +173,24 @@ def _cells(
     if not isinstance(values, np.ndarray):
         return _string_cells(values, label, path)
     if values.dtype.kind == "f":
-        return format_reals(values)
+        return _each_once(values, format_reals)
     if values.dtype.kind in "iub":
         return _formatted("%12d", values)
     return _string_cells([str(value) for value in values.tolist()], label, path)
+
+
+def _each_once(values: NDArray[np.generic], format_reals: FormatReals) -> list[str]:
+    """Format reals, each value once: most of the weights of many directions are the same."""
+    if len(values) < _FEWEST_TO_SORT:
+        return format_reals(values)
+    numbers = np.asarray(values, dtype=np.float64)
+    # by their bits: zeros have signs
+    bits, place = np.unique(numbers.view(np.int64), return_inverse=True)
+    if 4 * len(bits) > len(numbers):
+        return format_reals(values)
+    texts = np.array(format_reals(bits.view(np.float64)), dtype=object)
+    found: list[str] = texts[place].tolist()
+    return found
 
 
 def format_floats(values: NDArray[np.generic]) -> list[str]:

@@ -205,3 +205,22 @@ def test_run_files_are_found_beside_the_optimiser(
     monkeypatch.chdir(tmp_path / "job")
     assert resolve("job/run_data.star", "run_optimiser.star") == "run_data.star"
     assert resolve("job/none.star", "run_optimiser.star") == "job/none.star"
+
+
+def test_directions_that_change_are_written_anew(tmp_path: Path) -> None:
+    """The text of the directions is kept only as long as they are the same."""
+    base = run_files.SamplingFile(
+        healpix_order=2, symmetry="C1", limit_tilt_deg=-91.0, psi_step_deg=15.0,
+        offset_range_angst=5.0, offset_step_angst=2.0, perturbation=0.1, perturbation_factor=0.5,
+        healpix_order_original=2, psi_step_original_deg=15.0, offset_range_original_angst=5.0,
+        offset_step_original_angst=2.0,
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    for n in (7, 7, 12):
+        rot, tilt = rng.uniform(0, 90, n), rng.uniform(0, 90, n)
+        made = dataclasses.replace(base, rot_deg=rot, tilt_deg=tilt)
+        for _ in range(2):
+            write_sampling(tmp_path / "s.star", made, True)
+            found = read_sampling(tmp_path / "s.star")
+            np.testing.assert_array_equal(found.rot_deg, rot)
+            np.testing.assert_array_equal(found.tilt_deg, tilt)

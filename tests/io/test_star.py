@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clrelion.errors import ClrelionError, StarError
 from clrelion.io import star
 from clrelion.io.star import StarBlock, StarTable, read_comments, read_star, write_star
-from clrelion.io.star_writer import format_floats
+from clrelion.io.star_writer import Column, KeptTable, format_all_digits, format_floats
 
 LOOP = "\ndata_particles\n\nloop_\n_rlnImageName #1\n_rlnDefocusU #2\n_rlnGroupName #3\n"
 
@@ -260,3 +260,29 @@ def test_a_large_table_is_written_in_chunks(tmp_path: Path) -> None:
     block = read_star(tmp_path / "a.star")["t"]
     assert block.ints("rlnA").tolist() == list(range(n))
     np.testing.assert_allclose(block.floats("rlnB"), np.linspace(-1, 1, n), atol=1e-5)
+
+
+@pytest.mark.parametrize("all_digits", [False, True])
+def test_repeated_numbers_are_written_as_any_others(tmp_path: Path, all_digits: bool) -> None:
+    """Values that repeat are formatted once; signs of zeros stay."""
+    rng = np.random.default_rng(3)
+    few = np.array([0.0, -0.0, 0.125, -3.7e-5, 1.0 / 3.0, 2.5e7, np.inf, np.nan])
+    values = few[rng.integers(0, len(few), 2345)]
+    path = tmp_path / "many.star"
+    write_star(path, [StarTable("many", {"rlnA": values})], all_digits=all_digits)
+    cells = path.read_text().split("_rlnA #1 \n")[1].split(" \n")
+    form = format_all_digits if all_digits else format_floats
+    assert cells[: len(values)] == form(values)
+
+
+def test_a_kept_table_is_written_alike_again(tmp_path: Path) -> None:
+    columns: dict[str, Column] = {"rlnA": np.arange(2100) / 7, "rlnB": np.arange(2100)}
+    kept = KeptTable("angles", columns)
+    texts = []
+    for number, block in enumerate([StarTable("angles", columns), kept, kept]):
+        for all_digits in (False, True):
+            path = tmp_path / f"{number}_{all_digits}.star"
+            write_star(path, [block], all_digits=all_digits)
+            texts.append(path.read_text())
+    assert texts[0] != texts[1]
+    assert texts[2:4] == texts[4:6] == texts[:2]
