@@ -6,6 +6,7 @@ those of the references as they lie (specification E 1.6).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from clrelion.planning.volumes import REFERENCE_BRICK, brick_counts
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ReferenceBricks"]
 
-_ROWS = 8
+_ROWS = 16
 """Orientations of a work-item (docs/performance.md)."""
+
+_GROUP = (512, 1)
+"""Work-items along pixels and along rows where the device can have so many; elsewhere fewer."""
 
 
 class ReferenceBricks:
@@ -38,7 +42,6 @@ class ReferenceBricks:
     """
 
     def __init__(self, session: DeviceSession, references: Array) -> None:
-        self._session = session
         n_planes, edge, nx = references.shape
         n_classes = n_planes // edge
         self._centre = edge // 2
@@ -58,6 +61,11 @@ class ReferenceBricks:
             n_classes,
             self._values,
         )
+        self._kernel = session.kernel(
+            "expectation/project_rows_bricks", brick=REFERENCE_BRICK, rows=_ROWS
+        )
+        largest = self._kernel.max_work_group_size()
+        self._group = _GROUP if math.prod(_GROUP) <= largest else (largest, 1)
 
     def project(
         self,
@@ -86,12 +94,10 @@ class ReferenceBricks:
             real device array, (n_rows, 2, n_padded); filled.
         """
         n_rows, _, n_padded = projections.shape
-        kernel = self._session.kernel(
-            "expectation/project_rows_bricks", brick=REFERENCE_BRICK, rows=_ROWS
-        )
-        kernel(
-            (n_padded, -(-n_rows // _ROWS)),
-            None,
+        items = n_padded, -(-n_rows // _ROWS)
+        self._kernel(
+            tuple(-(-n // g) * g for n, g in zip(items, self._group, strict=True)),
+            self._group,
             self._values,
             self._n_x,
             self._n_y,

@@ -23,7 +23,7 @@ __all__ = [
     "place_volumes",
 ]
 
-REFERENCE_BRICK = (4, 2, 2)
+REFERENCE_BRICK = (2, 4, 4)
 """Voxels along x, y, z that are stored together in the copy for slices (docs/performance.md)."""
 
 _BRICKS_SHARE = 1 / 12

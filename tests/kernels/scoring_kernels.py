@@ -30,8 +30,8 @@ def slices(
     group: tuple[int, int] = (1, 1),
     name: str = "project_rows",
     tile_planes: int = 0,
-    brick: tuple[int, int, int] = (4, 2, 2),
-    rows: int = 8,
+    brick: tuple[int, int, int] = (2, 4, 4),
+    rows: int = 16,
 ) -> npt.NDArray[np.complex128]:
     """What project_rows (_vector, _bricks) writes, as complex numbers (row, padded pixel).
 

@@ -48,7 +48,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
         *_choices(tiled=[False, True], fixed_point=[True], integer_atomics=["long", "carry"]),
     ],
     "expectation/best_sample": _GROUPS,
-    "expectation/brick_layout": _choices(brick=[(4, 2, 2), (1, 2, 4)]),
+    "expectation/brick_layout": _choices(brick=[(2, 4, 4), (4, 1, 2)]),
     "expectation/compact_candidates": _GROUPS,
     "expectation/compact_significant": _GROUPS,
     "expectation/contrast_transfer": [
@@ -75,7 +75,7 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/project_grid": _choices(panel=[32], tiled=[False, True]),
     "expectation/project_grid_vector": _choices(panel=[32], tiled=[False, True]),
     "expectation/project_rows": _TILED,
-    "expectation/project_rows_bricks": _choices(brick=[(4, 2, 2)], rows=[1, 8]),
+    "expectation/project_rows_bricks": _choices(brick=[(2, 4, 4)], rows=[1, 16]),
     "expectation/project_rows_vector": _TILED,
     "expectation/shell_sums": _choices(blocks=[False, True]),
     "expectation/shift_differences": _GROUPS,

@@ -13,7 +13,7 @@ from tests.reference.brick_layout import brick_layout
 @pytest.mark.parametrize(
     ("n_classes", "edge", "nx", "brick", "group"),
     [
-        (2, 15, 8, (4, 2, 2), (1, 1, 1)),
+        (2, 15, 8, (2, 4, 4), (1, 1, 1)),
         (3, 9, 5, (4, 2, 2), (16, 1, 1)),
         (1, 5, 3, (2, 2, 2), (8, 2, 1)),
         (2, 7, 6, (1, 4, 2), (1, 1, 1)),

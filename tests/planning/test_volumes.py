@@ -120,8 +120,8 @@ def test_the_largest_boxes(box: int, gigabytes: int) -> None:
 
 
 def test_bricks_where_there_is_room() -> None:
-    """4 x 2 x 2 voxels each: 2 x 8 x 8 of them hold 8 x 15 x 15."""
-    n_bytes = 2 * 4 * (2 * 8 * 8) * 16
+    """2 x 4 x 4 voxels each: 4 x 4 x 4 of them hold 8 x 15 x 15."""
+    n_bytes = 2 * 4 * (4 * 4 * 4) * 32
     assert SMALL.bytes_in_bricks(4) == n_bytes
     assert replace(SMALL, n_classes=3).bytes_in_bricks(8) == 6 * n_bytes
     roomy = place_volumes(gpu(GB), SMALL)

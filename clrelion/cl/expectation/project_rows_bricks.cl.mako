@@ -10,7 +10,8 @@
  * row_class, row_frame, row_psi  int [n_rows], read
  * pixel_xy     real2  [n_padded]    pixel in padded Fourier units of the reference, read
  * projections  real   [n_rows][2][n_padded], write
- * Template parameters: brick, voxels of a brick along x, y, z, powers of two; rows of a work-item.
+ * Template parameters: brick, voxels of a brick along x, y, z, powers of two; rows of a work-item,
+ *     which keeps the eight neighbours as long as they are those of its next row.
  * Local memory: none. Order of sums: none.
  * Reference: tests/reference/project_rows.py
  */
@@ -30,6 +31,8 @@ __kernel void project_rows_bricks(
     const int first = get_global_id(1) * ${rows};
     if (j >= n_padded) return;
     const real2 pixel = pixel_xy[j];
+    int held_x = -1, held_y = -1, held_z = -1, held_class = -1;
+    real2 corner[8];
 #pragma unroll 2
     for (int r = 0; r < ${rows}; r++) {
         const int n = first + r;
@@ -38,14 +41,25 @@ __kernel void project_rows_bricks(
             if (j < n_projected) {
                 const real3 point = slice_point(frames + 6L * row_frame[n], psis[row_psi[n]], pixel);
                 const half_transform_cell cell = cell_around(centre, point.x, point.y, point.z);
-                __global const real2* voxels = bricks + row_class[n] * class_voxels;
-                const int x0 = brick_x(cell.x), x1 = brick_x(cell.x + 1);
-                const int y0 = brick_y(cell.y, n_x), y1 = brick_y(cell.y + 1, n_x);
-                const int z0 = brick_z(cell.z, n_x, n_y), z1 = brick_z(cell.z + 1, n_x, n_y);
-                const real2 corner[8] = {voxels[x0 + y0 + z0], voxels[x1 + y0 + z0],
-                                         voxels[x0 + y1 + z0], voxels[x1 + y1 + z0],
-                                         voxels[x0 + y0 + z1], voxels[x1 + y0 + z1],
-                                         voxels[x0 + y1 + z1], voxels[x1 + y1 + z1]};
+                const int k = row_class[n];
+                if (cell.x != held_x || cell.y != held_y || cell.z != held_z || k != held_class) {
+                    __global const real2* voxels = bricks + k * class_voxels;
+                    const int x0 = brick_x(cell.x), x1 = brick_x(cell.x + 1);
+                    const int y0 = brick_y(cell.y, n_x), y1 = brick_y(cell.y + 1, n_x);
+                    const int z0 = brick_z(cell.z, n_x, n_y), z1 = brick_z(cell.z + 1, n_x, n_y);
+                    corner[0] = voxels[x0 + y0 + z0];
+                    corner[1] = voxels[x1 + y0 + z0];
+                    corner[2] = voxels[x0 + y1 + z0];
+                    corner[3] = voxels[x1 + y1 + z0];
+                    corner[4] = voxels[x0 + y0 + z1];
+                    corner[5] = voxels[x1 + y0 + z1];
+                    corner[6] = voxels[x0 + y1 + z1];
+                    corner[7] = voxels[x1 + y1 + z1];
+                    held_x = cell.x;
+                    held_y = cell.y;
+                    held_z = cell.z;
+                    held_class = k;
+                }
                 value = interpolate_cell(&cell, corner);
             }
             __global real* out = projections + 2L * n * n_padded + j;
