@@ -19,7 +19,7 @@ Scalar = str | int | float | bool | np.generic
 
 # Formatting a chunk keeps other threads of the program from going on.
 _CHUNK_ROWS = 1000
-_FEWEST_TO_SORT = 100
+_LOOKED_AT = 25
 _NUMBER_WIDTH = 12
 _STRING_WIDTH = 10
 _LIST_GAP = 12
@@ -181,13 +181,12 @@ def _cells(
 
 def _each_once(values: NDArray[np.generic], format_reals: FormatReals) -> list[str]:
     """Format reals, each value once: most of the weights of many directions are the same."""
-    if len(values) < _FEWEST_TO_SORT:
-        return format_reals(values)
     numbers = np.asarray(values, dtype=np.float64)
+    some = numbers[:: max(1, len(numbers) // _LOOKED_AT)].tolist()
+    if len(numbers) < 4 * _LOOKED_AT or 2 * len(set(some)) > len(some):
+        return format_reals(values)
     # by their bits: zeros have signs
     bits, place = np.unique(numbers.view(np.int64), return_inverse=True)
-    if 4 * len(bits) > len(numbers):
-        return format_reals(values)
     texts = np.array(format_reals(bits.view(np.float64)), dtype=object)
     found: list[str] = texts[place].tolist()
     return found
