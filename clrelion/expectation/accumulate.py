@@ -131,8 +131,9 @@ class PendingPart:
         if self.ctf2 is not None:
             # the ones that stand for the CTF without --ctf may have more rows
             ctf2 = self.ctf2.result()[0][: len(self.ids)].astype(np.float64)
+        spectrum, edge = self.power.spectrum_and_edge()
         return PartNumbers(
-            self.ids, self.power.spectrum, self.power.edge, self.scale, self.offset_px,
+            self.ids, spectrum, edge, self.scale, self.offset_px,
             found.best, found.maximum, found.sum_weight, found.sum_omega, found.sum_offset2,
             self.stored.result(), n_significant, ctf2,
         )  # fmt: skip
@@ -184,21 +185,23 @@ class Accumulator:
         self.skipped[particle] = reason
 
     def add(self, setup: OpticsSetup, part: PartNumbers, tables: OrientationTables) -> None:
-        """Add a part of a part."""
+        """Add a part of a batch; its spectrum is used up."""
         good = part.best.classes >= 0
         for place in np.flatnonzero(~good).tolist():
             self.skip(int(part.ids[place]), "no finite weight")
+        likelihood = np.zeros(part.n)
+        # large arrays are not copied where all images are good, as they mostly are
+        chosen = slice(None) if good.all() else good
+        likelihood[chosen] = setup.log_likelihoods(
+            part.spectrum[chosen],
+            part.edge_power[chosen],
+            part.maximum[chosen],
+            part.sum_weight[chosen],
+        )
         residual = self._residuals(part)
         residual[~good] = 0.0
         self._add_noise(setup, residual, part, good)
         norm = self._norms(part, residual)
-        likelihood = np.zeros(part.n)
-        likelihood[good] = setup.log_likelihoods(
-            part.spectrum[good],
-            part.edge_power[good],
-            part.maximum[good],
-            part.sum_weight[good],
-        )
         pmax = np.divide(1.0, part.sum_weight, out=np.zeros(part.n), where=good)
         sums, units = self._sums, self._units
         offset2 = rounded(part.sum_offset2[good], units.offset2_angst2)
@@ -219,12 +222,12 @@ class Accumulator:
         results.is_done[ids] = True
 
     def _residuals(self, part: PartNumbers) -> NDArray[np.float64]:
-        """Weighted squared residuals by image shell, float64, (n, n_box/2+1).
+        """Weighted squared residuals by image shell, float64, (n, n_box/2+1), over the spectrum.
 
         Sum of omega |Y - X|^2 with |X|^2 from the spectrum; unit weight beyond the image size,
         where there is no projection.
         """
-        residual: NDArray[np.float64] = part.spectrum.copy()
+        residual = part.spectrum
         n_shells = part.stored.power.shape[1]
         residual[:, :n_shells] *= part.sum_omega[:, None]
         residual[:, :n_shells] += part.stored.power - 2.0 * part.stored.cross
@@ -365,9 +368,11 @@ def _added(total: float, values: NDArray[np.float64]) -> float:
 
 
 def _add_rows(total: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
-    """Add rows to a sum of rows, one after the other, in place."""
-    # along the first axis NumPy adds row after row, as a loop would
-    total[:] = np.add.reduce(np.concatenate([total[None], rows]), axis=0)
+    """Add rows to a sum of rows, one after the other, in place; the first row is used up."""
+    if len(rows):
+        # along the first axis NumPy adds row after row, as a loop would
+        rows[0] += total
+        np.add.reduce(rows, axis=0, out=total)
 
 
 def _added_by_place(

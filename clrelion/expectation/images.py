@@ -67,19 +67,19 @@ class ImagePower:
         start = self.images.start
         return ImagePower(self.read, slice(start + first, start + last))
 
-    @property
-    def spectrum(self) -> NDArray[np.float64]:
-        """float64, (n, n_box/2+1); by image shell.  Waits for the device, as the others do."""
-        return self._values()[:, :-2]
+    def spectrum_and_edge(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Wait for the power by image shell, and in the last shell of the window.
 
-    @property
-    def edge(self) -> NDArray[np.float64]:
-        """float64, (n,); power of the last shell of the window of the scoring size."""
-        return self._values()[:, -2]
+        Returns
+        -------
+        tuple of numpy.ndarray
+            float64, (n, n_box/2+1), not shared with anybody, and (n,).
+        """
+        values = self._values()
+        return values[:, :-2], values[:, -2]
 
-    @property
     def window(self) -> NDArray[np.float64]:
-        """float64, (n,); power of the window of the scoring size."""
+        """Wait for the power of the window of the scoring size, float64, (n,)."""
         return self._values()[:, -1]
 
     def _values(self) -> NDArray[np.float64]:

@@ -145,6 +145,6 @@ class ScoringOperands:
         )
         inverse = None
         if correlate:
-            power = np.maximum(batch.power.window, np.finfo(session.real).tiny)
+            power = np.maximum(batch.power.window(), np.finfo(session.real).tiny)
             inverse = session.to_device(1.0 / np.sqrt(power), session.real)
         return cls(shifted, ctf_power, inverse, ramps.n)
