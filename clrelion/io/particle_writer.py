@@ -14,6 +14,8 @@ import sys
 from typing import Any
 
 from clrelion.io.particle_table import ParticleTable, write_particles
+from clrelion.io.star import StarBlock
+from clrelion.io.star_writer import padded_cells
 
 __all__ = ["ParticleWriter", "serve"]
 
@@ -94,6 +96,12 @@ class ParticleWriter:
             process.wait()
 
 
+def _pad_strings(particles: StarBlock, path: str) -> None:
+    """Format what stays as it was read once and for all."""
+    for label, values in particles.columns.items():
+        particles.columns[label] = padded_cells(values, label, path)
+
+
 def serve() -> None:
     """Write tables as they are asked for on standard input, until it ends."""
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -107,6 +115,8 @@ def serve() -> None:
         columns.update(news)
         answer: Exception | None = None
         try:
+            if "raw" in news:
+                _pad_strings(columns["raw"]["particles"], path)
             write_particles(path, ParticleTable(**columns), iteration_done, all_digits)
         except Exception as error:
             answer = error

@@ -85,6 +85,24 @@ class KeptTable(StarTable):
         return self._texts[format_reals]
 
 
+class PaddedCells(list[str]):
+    """Column of a table that is formatted already (`padded_cells`)."""
+
+
+def padded_cells(values: Sequence[str], label: str, path: str | os.PathLike[str]) -> PaddedCells:
+    """Format a column of strings once, for files that are written again and again.
+
+    Raises
+    ------
+    StarError
+        A string with a line break or control character.
+    """
+    cells = PaddedCells()
+    for start in range(0, len(values), _CHUNK_ROWS):
+        cells += _string_cells(values[start : start + _CHUNK_ROWS], label, path)
+    return cells
+
+
 def write_star(
     path: str | os.PathLike[str],
     blocks: Iterable[Block],
@@ -148,8 +166,11 @@ def _table_lines(
     columns = list(block.columns.items())
     n_rows = len(columns[0][1]) if columns else 0
     for start in range(0, n_rows, _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
         cells = [
-            _cells(values[start : start + _CHUNK_ROWS], label, path, format_reals)
+            values[rows]
+            if isinstance(values, PaddedCells)
+            else _cells(values[rows], label, path, format_reals)
             for label, values in columns
         ]
         yield "".join(map("{} \n".format, map(" ".join, zip(*cells, strict=True))))

@@ -36,7 +36,7 @@ def table(tmp_path: Path) -> ParticleTable:
         "rlnDefocusU": np.full(5, 1e4),
         "rlnDefocusV": np.full(5, 1e4),
         "rlnDefocusAngle": np.zeros(5),
-        "ownColumn": list("abcde"),
+        "ownColumn": ["a", "b c", "#c", "4", "e"],
     }
     write_star(
         tmp_path / "in.star", [StarTable("optics", optics), StarTable("particles", particles)]
