@@ -148,7 +148,7 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
     steps: list[tuple[Any, Any]] = []
 
     class Step:
-        def __init__(self, *arguments: Any) -> None:
+        def __init__(self, *arguments: Any, stays_whole: bool) -> None:
             self.settings, self.others = arguments[1], arguments[6]
 
         def run(self, claims: Any, found: ParticleResults, count: Any) -> ExpectationResult:
@@ -170,7 +170,7 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
 
 def test_no_particle_with_a_finite_weight_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Step:
-        def __init__(self, *arguments: Any) -> None:
+        def __init__(self, *arguments: Any, stays_whole: bool) -> None:
             self.settings = arguments[1]
 
         def run(self, claims: Any, found: ParticleResults, count: Any) -> ExpectationResult:
