@@ -112,7 +112,7 @@ def build_parser(program: str = "clrelion bench") -> CommandParser:
     add("--precision", default="single", choices=("single", "double"))
     add("--options", default="", metavar="'--flag ...'", help="more options for each run")
     add("--no_kernel_times", action="store_true",
-        help="no profiling queue: steps only, undisturbed")  # fmt: skip
+        help="times of steps only, not of kernels")  # fmt: skip
     add("--timeline", type=int, metavar="N", help="draw iteration N of each workload, "
         "as timeline-WORKLOAD.svg in --out")  # fmt: skip
     add("--j", type=int, default=len(os.sched_getaffinity(0)), help="processes that simulate")

@@ -176,7 +176,12 @@ class BatchWork:
         begun, self._begun = self._begun, None
         batch = begun.images
         with self._session.profile.timer("convert"):
-            significant = begun.search.finish()
+            try:
+                significant = begun.search.finish()
+            except DeviceMemoryError:
+                # the lists are small beside what the batch has given back meanwhile
+                self._session.release_unused()
+                significant = begun.search.finish()
         for place in np.flatnonzero(significant.is_bad).tolist():
             self._bookkeeping.skip(int(batch.ids[place]), "no finite weight")
         self._consider_table(significant)

@@ -22,7 +22,7 @@ from clrelion.expectation.projections import Projector, SliceRows
 from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
 from clrelion.expectation.scoring import ScoringOperands
 from clrelion.expectation.settings import CtfRules, LocalSearch
-from clrelion.expectation.weights import SignificantSamples
+from clrelion.expectation.weights import SignificanceSearch, SignificantSamples
 from clrelion.fourier.shells import pixels_per_shell
 from clrelion.fourier.transforms import rescale_image
 from clrelion.io.mtf import MtfCurve
@@ -265,6 +265,27 @@ def test_working_ahead(
     wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-9}
     assert wrong == {}
     assert particles.is_done.all()
+
+
+def test_memory_that_runs_out_for_the_list_of_significant_samples(
+    session_double: DeviceSession, planned: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next batch is on the device already; what is free is given back and it goes on."""
+    run, twin = case("normal")
+    planned(batch_size=2)
+    finish, asked = SignificanceSearch.finish, []
+
+    def scarce(search: SignificanceSearch) -> SignificantSamples:
+        asked.append(search)
+        if asked.count(search) == 1:
+            raise DeviceMemoryError("array of 12 int32: no memory left")
+        return finish(search)
+
+    monkeypatch.setattr(SignificanceSearch, "finish", scarce)
+    found, particles = run.run(DeviceSession(session_double.info, "double", works_ahead=True))
+    wrong = {k: v for k, v in deviations(found, particles, twin).items() if not v < 1e-9}
+    assert wrong == {}
+    assert len(asked) >= 4
 
 
 def test_results_do_not_depend_on_the_table_of_fine_slices(
