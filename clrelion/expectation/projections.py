@@ -202,18 +202,13 @@ class Projector:
         out = make((n_rows, 2, pixels.n_padded), session.real)
         if n_rows == 0:
             return out
+        of_rows = (
+            *(frames, psis, rows.classes, rows.frames, rows.psis),
+            *(pixel_xy, pixels.n_projected),
+        )
         bricks = self._in_bricks()
         if bricks is not None:
-            bricks.project(
-                frames,
-                psis,
-                rows.classes,
-                rows.frames,
-                rows.psis,
-                pixel_xy,
-                pixels.n_projected,
-                out,
-            )
+            bricks.project(*of_rows, out)
             return out
         if session.is_cpu:
             kernel = session.kernel("expectation/project_rows_vector", tiled=is_tiled)
@@ -230,13 +225,7 @@ class Projector:
                 self.edge,
                 self.nx,
                 self.centre,
-                frames,
-                psis,
-                rows.classes,
-                rows.frames,
-                rows.psis,
-                pixel_xy,
-                pixels.n_projected,
+                *of_rows,
                 pixels.n_padded,
                 n_rows,
                 out,

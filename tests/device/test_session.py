@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -197,10 +198,12 @@ def test_reads_do_not_wait_for_later_work(session: DeviceSession) -> None:
     pending = ahead.to_host_later(ahead.to_device(values))
     gate = cl.UserEvent(ahead.context)
     cl.enqueue_marker(ahead.queue, wait_for=[gate])
-    try:
-        np.testing.assert_array_equal(pending.result()[0], values)
-    finally:
-        gate.set_status(cl.command_execution_status.COMPLETE)
+    with ThreadPoolExecutor(1) as reader:
+        try:
+            found = reader.submit(pending.result).result(timeout=20)
+        finally:
+            gate.set_status(cl.command_execution_status.COMPLETE)
+    np.testing.assert_array_equal(found[0], values)
     ahead.finish()
 
 

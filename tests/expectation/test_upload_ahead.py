@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -53,6 +56,28 @@ def test_batches_take_turns(device: DeviceSession) -> None:
         assert first is not None
         assert third.images is first.images
         assert device.to_host(third.images)[0, 3, 3] == 7
+
+
+def test_a_buffer_is_not_filled_while_the_device_works_with_it(
+    device: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_done = threading.Event()
+    monkeypatch.setattr(device, "to_host_later", lambda: SimpleNamespace(result=is_done.wait))
+    with UploadAhead(device, 4, 1) as uploads:
+        try:
+            first = uploads.send(read(batch([1]))).result()[1]
+            assert first is not None
+            uploads.note_use(first)
+            second = uploads.send(read(batch([2]))).result()[1]
+            assert second is not None
+            third = uploads.send(read(batch([3])))
+            time.sleep(0.2)
+            assert not third.done()
+            assert device.to_host(first.images)[0, 0, 0] == 1
+        finally:
+            is_done.set()
+        assert third.result()[1] is not None
+        assert device.to_host(first.images)[0, 0, 0] == 3
 
 
 def test_errors_of_reading_come_with_the_batch(device: DeviceSession) -> None:
