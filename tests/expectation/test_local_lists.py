@@ -183,7 +183,8 @@ def test_poses_on_the_grid_and_at_its_corners(session: DeviceSession, kind: str)
 @settings(max_examples=25, deadline=None)
 @given(
     rot=st.floats(-180, 180),
-    tilt=st.floats(-30, 200),
+    # within 1e-9 rad of a pole, rounding decides which of its mates is the closest
+    tilt=st.floats(-30, 200).map(lambda tilt: round(tilt, 4)),
     psi=st.floats(-200, 400),
     sigma=st.floats(0.5, 100),
     psi_step=st.floats(3.0, 50.0),

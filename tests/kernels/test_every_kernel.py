@@ -110,6 +110,10 @@ for precision in ("single", "double"):
 """
 
 
+# NVIDIA's compiler of 2025 says so of every kernel there is
+_SAID_OF_EVERY_KERNEL = "is a kernel, so overriding noinline attribute."
+
+
 def test_all_variants_build_without_a_word(tmp_path: Path) -> None:
     """In a process with an empty compiler cache: what is cached has no log."""
     builds = [(name, choice) for name in KERNELS for choice in BUILDS.get(name, [{}])]
@@ -122,7 +126,8 @@ def test_all_variants_build_without_a_word(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-4000:]
-    assert run.stdout == ""
+    said = [line for line in run.stdout.splitlines() if _SAID_OF_EVERY_KERNEL not in line]
+    assert said == []
 
 
 def test_no_entry_for_a_template_that_is_gone() -> None:
