@@ -22,9 +22,9 @@ from clrelion.maximization.half_maps import averages_fsc, downsampled_average
 from clrelion.maximization.plane_blocks import (
     add_planes,
     plane_blocks,
-    read_lines,
+    read_box,
     read_planes,
-    write_lines,
+    write_box,
 )
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
@@ -105,26 +105,21 @@ class HalfSums:
         radius = round_half_away_int(mine.padding_factor * shell)
         origin = mine.padded_radius + 1
         reach = min(radius, origin)
-        planes = [(z, z + 1) for z in range(2 * reach + 1)]
-        nx = mine.padded_radius + 2
-        own = np.empty((2 * reach + 1, 2 * reach + 1, nx, 4), dtype=self._dtype)
-        for z, _ in planes:
-            read_lines(mine, origin - reach + z, origin - reach, own[z])
-        sphere = np.ascontiguousarray(own[:, :, : reach + 1])
+        corner = origin - reach
+        n = 2 * reach + 1
+        sphere = np.empty((n, n, reach + 1, 4), dtype=self._dtype)
+        read_box(mine, corner, corner, sphere)
         theirs = np.empty_like(sphere)
-        self._both_ways(sphere, theirs, planes)
+        self._both_ways(sphere, theirs)
         axis = np.arange(-reach, reach + 1) ** 2
         squared = axis[:, None, None] + axis[:, None] + np.arange(reach + 1) ** 2
         inside = (squared <= radius**2)[..., None]
         mean = sphere.dtype.type(0.5) * (sphere + theirs)
-        own[:, :, : reach + 1] = np.where(inside, mean, sphere)
-        for z, _ in planes:
-            write_lines(mine, origin - reach + z, origin - reach, own[z])
+        write_box(mine, corner, corner, np.where(inside, mean, sphere))
 
-    def _both_ways(
-        self, mine: NDArray[Any], theirs: NDArray[Any], parts: list[tuple[int, int]]
-    ) -> None:
-        """Swap arrays with the owner of the other half-set."""
+    def _both_ways(self, mine: NDArray[Any], theirs: NDArray[Any]) -> None:
+        """Swap boxes with the owner of the other half-set, in blocks of planes."""
+        parts = list(plane_blocks(mine.shape[:3], mine.dtype))
 
         def fill(first: int, last: int, block: NDArray[Any]) -> None:
             block[...] = mine[first:last]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device import boxes
 from clrelion.device.shell_sums import run_over_lines
 from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.device_sums import DeviceSums
@@ -23,9 +24,9 @@ __all__ = [
     "from_planes",
     "largest_block_bytes",
     "plane_blocks",
-    "read_lines",
+    "read_box",
     "read_planes",
-    "write_lines",
+    "write_box",
 ]
 
 _BLOCK_BYTES = 16 * 2**20
@@ -78,35 +79,39 @@ def read_planes(sums: VolumeSums, first: int, last: int, block: NDArray[Any]) ->
     block[..., 3] = 0
 
 
-def read_lines(sums: VolumeSums, plane: int, first: int, lines: NDArray[Any]) -> None:
-    """Copy lines y = first ... of a plane to a host array, real, (n, P+2, 4)."""
-    last = first + len(lines)
+def read_box(sums: VolumeSums, plane: int, line: int, box: NDArray[Any]) -> None:
+    """Copy part of the sums to a host array, real, (n_planes, n_lines, n <= P+2, 4), C order.
+
+    Parameters
+    ----------
+    plane, line
+        The first ones of the box; x begins at 0.
+    """
     if isinstance(sums, DeviceSums):
-        line = _first_row(sums) * sums.shape[1] + plane * sums.shape[1] + first
-        sums.session.read_rows(_all_lines(sums), line, lines)
+        boxes.read_box(sums.session, _all_planes(sums), _first_row(sums) + plane, line, box)
         return
+    place = _place_of(box, plane, line)
     if isinstance(sums, WaitingSums):
-        lines[...] = sums.on_host()[plane, first:last]
+        box[...] = sums.on_host()[place]
         return
-    data = sums.data[plane, first:last]
-    lines[..., 0], lines[..., 1] = data.real, data.imag
-    lines[..., 2] = sums.weight[plane, first:last]
-    lines[..., 3] = 0
+    data = sums.data[place]
+    box[..., 0], box[..., 1] = data.real, data.imag
+    box[..., 2] = sums.weight[place]
+    box[..., 3] = 0
 
 
-def write_lines(sums: VolumeSums, plane: int, first: int, lines: NDArray[Any]) -> None:
-    """Overwrite lines y = first ... of a plane."""
-    last = first + len(lines)
+def write_box(sums: VolumeSums, plane: int, line: int, box: NDArray[Any]) -> None:
+    """Overwrite what `read_box` reads."""
     if isinstance(sums, DeviceSums):
         sums.changed()
-        line = _first_row(sums) * sums.shape[1] + plane * sums.shape[1] + first
-        sums.session.write_rows(_all_lines(sums), line, lines)
+        boxes.write_box(sums.session, _all_planes(sums), _first_row(sums) + plane, line, box)
         return
+    place = _place_of(box, plane, line)
     if isinstance(sums, WaitingSums):
-        sums.on_host()[plane, first:last] = lines
+        sums.on_host()[place] = box
         return
-    sums.data[plane, first:last] = lines[..., 0] + 1j * lines[..., 1]
-    sums.weight[plane, first:last] = lines[..., 2]
+    sums.data[place] = box[..., 0] + 1j * box[..., 1]
+    sums.weight[place] = box[..., 2]
 
 
 def add_planes(sums: VolumeSums, first: int, block: NDArray[Any]) -> None:
@@ -148,7 +153,6 @@ def _all_planes(sums: DeviceSums) -> Any:
     return values.reshape(-1, *values.shape[2:])
 
 
-def _all_lines(sums: DeviceSums) -> Any:
-    """Lines of all volumes of the device array, one after the other."""
-    values: Any = sums.values
-    return values.reshape(-1, *values.shape[3:])
+def _place_of(box: NDArray[Any], plane: int, line: int) -> tuple[slice, slice, slice]:
+    n_planes, n_lines, n, _ = box.shape
+    return slice(plane, plane + n_planes), slice(line, line + n_lines), slice(n)

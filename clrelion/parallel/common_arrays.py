@@ -1,4 +1,4 @@
-"""Arrays that one rank fills and all ranks read: maps, mostly.
+"""Arrays that one rank fills and all ranks read, maps mostly.
 
 Ranks of a node read the same memory.  It is used again and again: arrays are valid until the
 second next ones are laid out.
@@ -108,7 +108,7 @@ class CommonArrays:
             if self._comm.is_first and not self._has_warned:
                 self._has_warned = True
                 _log.warning(
-                    "/dev/shm of a node has no room for maps of %d MB: each rank has its own copy",
+                    "/dev/shm of a node has no room for %d MB for its ranks: each has its own copy",
                     n_bytes // 10**6,
                 )
         alone = np.empty(n_bytes, dtype=np.uint8)

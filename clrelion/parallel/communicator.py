@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import ClrelionError, PeerFailed
@@ -186,14 +185,3 @@ class Communicator:
         if self.rank == first and failed is not None:
             raise failed
         raise PeerFailed(f"{self.where(first)} could not set up its part and says why")
-
-    def concatenated(self, columns: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Join columns of rows that each rank has some of, by rank.
-
-        Parameters
-        ----------
-        columns
-            Arrays of one length on a rank, of the same dtypes on all ranks.
-        """
-        parts = self.allgather([np.ascontiguousarray(column) for column in columns])
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]

@@ -12,6 +12,7 @@ from clrelion.expectation.results import ParticleResults
 from clrelion.options import RefineOptions
 from clrelion.orientations.euler import angles_distance_deg
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.common_rows import CommonRows
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.maximization_step import MaximizationResult
 from clrelion.refinement.schedule import (
@@ -37,14 +38,19 @@ class Turns:
         Poses of the iteration.
     point_group
         Equivalent orientations are not a change.
-    comm
-        Ranks.
+    comm, rows
+        Ranks, and what joins their rows.
     """
 
     def __init__(
-        self, state: RunState, found: ParticleResults, point_group: PointGroup, comm: Communicator
+        self,
+        state: RunState,
+        found: ParticleResults,
+        point_group: PointGroup,
+        comm: Communicator,
+        rows: CommonRows,
     ) -> None:
-        self._comm = comm
+        self._rows = rows
         done = np.flatnonzero(found.is_done)
         ends = np.linspace(0, len(done), comm.size + 1).astype(int)
         part = done[ends[comm.rank] : ends[comm.rank + 1]]
@@ -59,7 +65,7 @@ class Turns:
         """Give those of all particles with a pose, float64, (n,), on all ranks together."""
         own = self._own.result()
         self._thread.shutdown()
-        return self._comm.concatenated([own])[0]
+        return self._rows.joined([own])[0]
 
 
 def conclude_iteration(

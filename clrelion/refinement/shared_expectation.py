@@ -27,6 +27,7 @@ from clrelion.maximization import volume_steps
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import ParameterSums
 from clrelion.maximization.waiting_sums import VolumeSums
+from clrelion.parallel.common_rows import CommonRows
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
@@ -115,6 +116,7 @@ class SharedExpectation:
         is_ordered: bool = False,
     ) -> None:
         self._comm = comm
+        self._rows = CommonRows(comm)
         self._exchange = exchange
         self._session = session
         self.budget = budget
@@ -335,7 +337,7 @@ class SharedExpectation:
         if self._comm.size == 1:
             return done_by
         columns = [getattr(found, one.name) for one in fields(found)]
-        ids, ranks, *values = self._comm.concatenated(
+        ids, ranks, *values = self._rows.joined(
             [mine, done_by[mine], *(column[mine] for column in columns)]
         )
         done_by[ids] = ranks

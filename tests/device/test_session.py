@@ -14,6 +14,7 @@ import pytest
 
 from clrelion.device import capabilities, self_test, table
 from clrelion.device import session as session_module
+from clrelion.device.boxes import read_box, write_box
 from clrelion.device.profile import Profile
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
@@ -115,6 +116,21 @@ def test_table_keeps_failing_devices(
     assert (first.passed, second.passed) == (False, False)
     assert first.self_test.startswith("failed: ")
     assert "atomic scatter" in second.self_test
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_boxes(session: DeviceSession, dtype: type[np.floating[Any]]) -> None:
+    """The beginnings of lines, whole lines, and one line of one plane."""
+    rng = np.random.default_rng(5)
+    for corner, shape in (((2, 1), (4, 3, 5, 4)), ((0, 0), (7, 6, 9, 4)), ((6, 5), (1, 1, 1, 4))):
+        volume = rng.normal(size=(7, 6, 9, 4)).astype(dtype)
+        place = (*(slice(c, c + n) for c, n in zip(corner, shape, strict=False)), slice(shape[2]))
+        volume_d, box = session.to_device(volume), np.zeros(shape, dtype)
+        read_box(session, volume_d, *corner, box)
+        np.testing.assert_array_equal(box, volume[place])
+        write_box(session, volume_d, *corner, 2 * box)
+        volume[place] *= 2
+        np.testing.assert_array_equal(session.to_host(volume_d), volume)
 
 
 def test_profile_rows(monkeypatch: pytest.MonkeyPatch) -> None:

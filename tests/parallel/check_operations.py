@@ -25,6 +25,7 @@ from clrelion.maximization.half_maps import half_set_fsc
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import BackprojectionSums, join_low_resolution
 from clrelion.parallel.common_arrays import CommonArrays
+from clrelion.parallel.common_rows import CommonRows
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.launch import join_ranks
@@ -57,9 +58,24 @@ def messages(comm: Communicator) -> None:
     for rank, (number, part) in enumerate(of_ranks):
         assert number == rank
         assert (part == n - 1 + rank).all()
-    ids, names = comm.concatenated([np.arange(comm.rank), np.full(comm.rank, comm.rank)])
-    assert ids.tolist() == [i for r in range(n) for i in range(r)]
-    assert names.tolist() == [r for r in range(n) for _ in range(r)]
+
+
+def rows(comm: Communicator) -> None:
+    """Columns of all ranks, one of which has none; of all widths, and again and again."""
+    n = comm.size
+    common = CommonRows(comm)
+    for turn in range(4):
+        numbers = range(turn, turn + n)
+        mine = np.arange(numbers[comm.rank] if comm.rank else 0)
+        flags, ids, ranks = common.joined(
+            [mine % 2 == 1, mine + 0.25, np.full(len(mine), comm.rank, dtype=np.int32)]
+        )
+        counts = [numbers[r] if r else 0 for r in range(n)]
+        assert ids.tolist() == [i + 0.25 for count in counts for i in range(count)]
+        assert flags.tolist() == [i % 2 == 1 for count in counts for i in range(count)]
+        assert ranks.tolist() == [r for r, count in enumerate(counts) for _ in range(count)]
+        assert [one.dtype.str for one in (flags, ids, ranks)] == ["|b1", "<f8", "<i4"]
+        ids[:] = -1.0  # nobody else's
 
 
 def failures(comm: Communicator) -> None:
@@ -246,6 +262,7 @@ def main() -> int:
     assert comm.size == int(sys.argv[1]), comm.size
     assert (comm.local_rank, comm.local_size) == (comm.rank, comm.size)
     messages(comm)
+    rows(comm)
     failures(comm)
     counters(comm)
     # through memory of the node, and by messages as between nodes
