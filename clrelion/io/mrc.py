@@ -5,8 +5,10 @@ Specification E 2.8; maps written follow MRC2014, with RELION's origin.
 
 import os
 from dataclasses import dataclass
+from io import FileIO
 
 import mrcfile
+import mrcfile.mrcobject
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from clrelion.errors import ImageError, NumericalError
 from clrelion.io.atomic import replacing
 from clrelion.io.mrc_header import StackHeader, copy_pixels, map_memory, read_stack_header
 from clrelion.io.mrc_stack import ImageReader
+
+_CHUNK_VOXELS = 1 << 17
 
 __all__ = ["ImageReader", "MapFile", "StackHeader", "read_map", "read_stack_header", "write_map"]
 
@@ -89,16 +93,67 @@ def write_map(
     Mode 2, ``ispg`` 1, ``nversion`` 20141, origin and start 0, statistics filled, so that RELION,
     ChimeraX and mrcfile all take it for a volume.  No time stamp: equal maps give equal files.
     """
-    volume = np.ascontiguousarray(data, dtype=np.float32)
-    if not _is_finite(volume):
-        raise NumericalError(f"{path}: the map to be written holds NaN or infinite voxels")
-    with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(volume)
-        mrc.set_volume()
-        mrc.voxel_size = pixel_size_angst
-        mrc.header.nlabl = 1
-        mrc.header.label[:] = b""
-        mrc.header.label[0] = label.encode("ascii", "replace")[:80]
+    voxels = np.ascontiguousarray(data).reshape(-1)
+    header = _MapHeader(data.shape, pixel_size_angst, label)
+    with replacing(path) as temporary, open(temporary, "wb", buffering=0) as out:
+        out.seek(header.header.nbytes)
+        statistics = _Statistics()
+        for start in range(0, voxels.size, _CHUNK_VOXELS):
+            chunk = voxels[start : start + _CHUNK_VOXELS].astype(np.float32, copy=False)
+            if not statistics.add(chunk):
+                raise NumericalError(f"{path}: the map to be written holds NaN or infinite voxels")
+            _write_whole(out, chunk.data.cast("B"))
+        statistics.store(header)
+        out.seek(0)
+        _write_whole(out, memoryview(header.header.tobytes()))
+
+
+class _MapHeader(mrcfile.mrcobject.MrcObject):  # type: ignore[misc]
+    """Header as mrcfile makes it, of a volume whose voxels are written apart."""
+
+    def __init__(self, shape: tuple[int, ...], pixel_size_angst: float, label: str) -> None:
+        super().__init__()
+        self._create_default_attributes()
+        self._set_new_data(np.broadcast_to(np.float32(0), shape))
+        self.update_header_from_data()
+        self.set_volume()
+        self.voxel_size = pixel_size_angst
+        self.header.nlabl = 1
+        self.header.label[:] = b""
+        self.header.label[0] = label.encode("ascii", "replace")[:80]
+
+
+class _Statistics:
+    """Statistics of a map, chunk by chunk, while a chunk is in the processor's cache."""
+
+    def __init__(self) -> None:
+        self._low, self._high = np.inf, -np.inf
+        self._n, self._sum, self._sum_of_squares = 0, 0.0, 0.0
+        self._exact = np.empty(_CHUNK_VOXELS)
+
+    def add(self, chunk: NDArray[np.float32]) -> bool:
+        """Add some voxels; False if one is NaN or infinite."""
+        low, high = float(chunk.min()), float(chunk.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return False
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        exact = self._exact[: len(chunk)]
+        exact[:] = chunk
+        self._n += len(chunk)
+        self._sum += float(exact.sum())
+        self._sum_of_squares += float(np.einsum("i,i->", exact, exact))  # not one thread a core
+        return True
+
+    def store(self, mrc: _MapHeader) -> None:
+        """Put them into a header."""
+        mean = self._sum / self._n
+        mrc.header.dmin, mrc.header.dmax, mrc.header.dmean = self._low, self._high, mean
+        mrc.header.rms = max(self._sum_of_squares / self._n - mean**2, 0.0) ** 0.5
+
+
+def _write_whole(out: FileIO, data: memoryview) -> None:
+    while data:
+        data = data[out.write(data) :]
 
 
 def _is_finite(volume: NDArray[np.float32]) -> bool:

@@ -1,40 +1,31 @@
-"""Particle STAR files of a run, written by a process of their own.
-
-Formatting numbers holds Python's lock: in a thread it keeps the main thread from its device.
-"""
+"""Particle STAR files of a run, written by a process of their own."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import pickle
-import subprocess
-import sys
 from typing import Any
 
 from clrelion.io.particle_table import ParticleTable, write_particles
 from clrelion.io.star import StarBlock
 from clrelion.io.star_writer import padded_cells
+from clrelion.io.writing_process import ProcessLostError, WritingProcess
 
-__all__ = ["ParticleWriter", "serve"]
+__all__ = ["FEWEST_ROWS", "ParticleWriter"]
 
-_FEWEST_ROWS = 3000
+FEWEST_ROWS = 3000
 """Shorter tables are written sooner than told."""
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from clrelion.io.particle_writer import serve; serve()"
-)
-_END_SECONDS = 10.0
+
+_columns: dict[str, Any] = {}
+"""In the process that writes: what it was told of the table."""
 
 
 class ParticleWriter:
     """Writes the tables of a run, one at a time; if the process is lost, by itself."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = WritingProcess()
         self._told: dict[str, Any] = {}
-        self._is_lost = False
 
     def write(
         self,
@@ -44,81 +35,37 @@ class ParticleWriter:
         all_digits: bool = False,
     ) -> None:
         """Write ``_data.star``; arguments and errors as of `write_particles`."""
-        if table.n < _FEWEST_ROWS or self._is_lost:
-            write_particles(path, table, iteration_done, all_digits)
-            return
-        try:
-            error = self._ask(os.fspath(path), table, iteration_done, all_digits)
-        except (OSError, EOFError, pickle.PickleError):
-            self._is_lost = True
-            self.close()
-            write_particles(path, table, iteration_done, all_digits)
-            return
-        if error is not None:
-            raise error
-
-    def _ask(
-        self, path: str, table: ParticleTable, iteration_done: bool, all_digits: bool
-    ) -> Exception | None:
-        """Let the process write a table; of each column it gets to know what has changed."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # an interrupt is this process's business
-            )
-        given, answers = self._process.stdin, self._process.stdout
-        assert given is not None
-        assert answers is not None
-        columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
-        told = self._told
-        news = {
-            name: values
-            for name, values in columns.items()
-            if name not in told or values is not told[name]
-        }
-        pickle.dump((path, news, iteration_done, all_digits), given, protocol=5)
-        given.flush()
-        self._told = columns
-        answer: Exception | None = pickle.load(answers)
-        return answer
+        if table.n >= FEWEST_ROWS and not self._process.is_lost:
+            names = [field.name for field in dataclasses.fields(table)]
+            columns = {name: getattr(table, name) for name in names}
+            told, self._told = self._told, columns
+            news = {
+                name: values
+                for name, values in columns.items()
+                if name not in told or values is not told[name]
+            }
+            try:
+                self._process.ask(write_told, os.fspath(path), news, iteration_done, all_digits)
+            except ProcessLostError:
+                self._told = {}
+            else:
+                return
+        write_particles(path, table, iteration_done, all_digits)
 
     def close(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        try:
-            process.communicate(timeout=_END_SECONDS)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            process.kill()
-            process.wait()
+        self._process.close()
+
+
+def write_told(path: str, news: dict[str, Any], iteration_done: bool, all_digits: bool) -> None:
+    """Write a table of which only the columns come that have changed since the last one."""
+    _columns.update(news)
+    if "raw" in news:
+        _pad_strings(_columns["raw"]["particles"], path)
+    write_particles(path, ParticleTable(**_columns), iteration_done, all_digits)
 
 
 def _pad_strings(particles: StarBlock, path: str) -> None:
     """Format what stays as it was read once and for all."""
     for label, values in particles.columns.items():
         particles.columns[label] = padded_cells(values, label, path)
-
-
-def serve() -> None:
-    """Write tables as they are asked for on standard input, until it ends."""
-    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what prints must not get between the answers
-    columns: dict[str, Any] = {}
-    while True:
-        try:
-            path, news, iteration_done, all_digits = pickle.load(asked)
-        except EOFError:
-            return
-        columns.update(news)
-        answer: Exception | None = None
-        try:
-            if "raw" in news:
-                _pad_strings(columns["raw"]["particles"], path)
-            write_particles(path, ParticleTable(**columns), iteration_done, all_digits)
-        except Exception as error:
-            answer = error
-        pickle.dump(answer, answers)
-        answers.flush()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import starfile
 from numpy.typing import NDArray
 
 from clrelion.errors import StarError
@@ -309,6 +308,8 @@ def _starfile_tables(
     path: str | os.PathLike[str], text: str, scanned: list[_ScannedBlock]
 ) -> dict[str, dict[str, list[str]]] | None:
     """Tables read by the starfile package, or None if the file is not plain enough for it."""
+    import starfile  # takes long, and what only writes does without
+
     tables = [block for block in scanned if block.is_loop]
     plain = not _UNUSUAL.search(text) and all(
         block.rows and not any("#" in row or row.startswith("data") for row in block.rows)

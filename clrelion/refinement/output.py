@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.io.bild import write_angular_distribution
-from clrelion.io.journal import Journal, journal_file, write_journal
+from clrelion.io.iteration_texts import Directions, write_end, write_half_model, write_in_turn
+from clrelion.io.journal import Journal, journal_file
 from clrelion.io.mrc import write_map
 from clrelion.io.particle_table import ParticleTable
-from clrelion.io.particle_writer import ParticleWriter
+from clrelion.io.particle_writer import FEWEST_ROWS, ParticleWriter
 from clrelion.io.run_files import (
     ModelFile,
     OptimiserFile,
@@ -26,10 +27,9 @@ from clrelion.io.run_files import (
     optimiser_file,
     sampling_file,
     unfiltered_half_map_file,
-    write_model,
-    write_optimiser,
     write_sampling,
 )
+from clrelion.io.writing_process import WritingProcess
 from clrelion.options import RefineOptions
 from clrelion.refinement.expectation_setup import Grids, does_scale
 from clrelion.refinement.own_options import own_labels
@@ -39,7 +39,9 @@ from clrelion.refinement.state import HalfModel, RunState
 __all__ = ["Output", "Written"]
 
 _NOT_KNOWN_ANGST = 999.0
-_FILES_AT_A_TIME = 4
+_MAPS_AT_A_TIME = 4
+_FEWEST_DIRECTIONS = 10_000
+"""Fewer weights of directions are written sooner than told."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,14 @@ class Output:
     command_line: str
     on_written: Callable[[Written], None] | None = None
     _particles: ParticleWriter = field(default_factory=ParticleWriter, init=False, repr=False)
+    _texts: tuple[WritingProcess, WritingProcess] = field(
+        default_factory=lambda: (WritingProcess(), WritingProcess()), init=False, repr=False
+    )
 
     def close(self) -> None:
         """Write no more."""
-        self._particles.close()
+        for process in (self._particles, *self._texts):
+            process.close()
 
     def write(
         self,
@@ -125,25 +131,38 @@ class Output:
         maps = list(zip(half_maps, unfiltered, strict=True))
         for model, half in zip(state.models, halves, strict=True):
             maps += zip(self._class_maps(model, number, half), model.maps, strict=True)
-        with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-            table = pool.submit(
-                self._particles.write, data_file(self.root, number), state.table, is_done,
-                all_digits,
-            )  # fmt: skip
+        models = [
+            self._model(state, model, self._class_maps(model, number, half), half)
+            for model, half in zip(state.models, halves, strict=True)
+        ]
+        sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
+        texts = self._texts_of(state, grids, models, halves, number)
+        texts[0].append(
+            partial(write_sampling, sampling_file(self.root, number), sampling, all_digits)
+        )
+        is_small = _is_small(state, grids)
+        with ThreadPoolExecutor(1 + len(texts) + _MAPS_AT_A_TIME) as pool:
+            told = [
+                pool.submit(
+                    self._particles.write, data_file(self.root, number), state.table, is_done,
+                    all_digits,
+                )
+            ]  # fmt: skip
+            for process, pieces in zip(self._texts, texts, strict=False):
+                work = write_in_turn if is_small else partial(process.call, write_in_turn)
+                told.append(pool.submit(work, pieces))
             for written_map in [
                 pool.submit(write_map, path, volume, state.pixel_size_angst)
                 for path, volume in maps
             ]:
                 written_map.result()
-            table.result()
-        models = [
-            self._write_model(state, model, grids, number, half)
-            for model, half in zip(state.models, halves, strict=True)
-        ]
-        write_journal(journal_file(self.root), journal)
-        sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
-        write_sampling(sampling_file(self.root, number), sampling, all_digits)
-        write_optimiser(optimiser_file(self.root, number), optimiser, all_digits)
+            for job in told:
+                job.result()
+        end = write_end if is_small else partial(self._texts[0].call, write_end)
+        end(
+            journal_file(self.root), journal, optimiser_file(self.root, number), optimiser,
+            all_digits,
+        )  # fmt: skip
         class_maps = [name for model in models for name in model.class_files]
         written = Written(
             self.root, number, models, sampling, optimiser, state.table, journal, class_maps,
@@ -160,25 +179,37 @@ class Output:
     def _class_maps(self, model: HalfModel, number: int | None, half: int) -> list[str]:
         return [class_map_file(self.root, number, k, half) for k in range(model.n_classes)]
 
-    def _write_model(
-        self, state: RunState, model: HalfModel, grids: Grids, number: int | None, half: int
-    ) -> ModelFile:
-        names = self._class_maps(model, number, half)
+    def _texts_of(
+        self,
+        state: RunState,
+        grids: Grids,
+        models: list[ModelFile],
+        halves: list[int],
+        number: int | None,
+    ) -> list[list[Callable[[], None]]]:
+        """Give the pieces of text of each half-set."""
         grid = grids.orientations
-        if not (self.options.skip_align or self.options.skip_rotate) and state.iteration > 0:
-            for k in range(model.n_classes):
-                write_angular_distribution(
-                    angular_distribution_file(self.root, number, k, half),
-                    grid.rot_deg,
-                    grid.tilt_deg,
-                    model.pdf_direction[k],
-                    state.ori_size,
-                    state.pixel_size_angst,
-                    grid.angular_step_deg(),
+        directions = Directions(grid.rot_deg, grid.tilt_deg, grid.angular_step_deg())
+        has_directions = (
+            not (self.options.skip_align or self.options.skip_rotate) and state.iteration > 0
+        )
+        return [
+            [
+                partial(
+                    write_half_model,
+                    model_file(self.root, number, half),
+                    model,
+                    [
+                        angular_distribution_file(self.root, number, k, half)
+                        for k in range(model.n_classes)
+                    ]
+                    if has_directions
+                    else [],
+                    directions,
                 )
-        written = self._model(state, model, names, half)
-        write_model(model_file(self.root, number, half), written)
-        return written
+            ]
+            for model, half in zip(models, halves, strict=True)
+        ]
 
     def _model(self, state: RunState, model: HalfModel, names: list[str], half: int) -> ModelFile:
         table = state.table
@@ -263,6 +294,12 @@ class Output:
             **_options_as_stored(self.options),
             **_schedule_as_stored(state.schedule),
         )
+
+
+def _is_small(state: RunState, grids: Grids) -> bool:
+    """Whether a process would take longer to start and to be told than the texts take."""
+    n_weights = grids.orientations.n_dir * (1 + len(state.models) * state.n_classes)
+    return state.table.n < FEWEST_ROWS and n_weights < _FEWEST_DIRECTIONS
 
 
 def _options_as_stored(options: RefineOptions) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Keeps the page of a run up to date while it runs."""
+"""Keeps the page of a run up to date while it runs.
+
+A refresh takes up to a second; of a large run a process of its own makes it, and nobody waits.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from clrelion.errors import ClrelionError
+from clrelion.io.particle_writer import FEWEST_ROWS
+from clrelion.io.writing_process import ProcessLostError, WritingProcess
 from clrelion.refinement.output import Written
-from clrelion.report.run_record import IterationRecord, RunRecord, read_run
+from clrelion.report.run_record import IterationRecord, RunRecord, ShownParticles, read_run
 from clrelion.report.summary import write_report
 
 __all__ = ["LiveReport"]
@@ -28,7 +33,11 @@ class LiveReport:
 
     def __init__(self) -> None:
         self._run: RunRecord | None = None
+        self._process = WritingProcess()
+        self._is_large = False
+        self._is_waiting = False
         self._has_failed = False
+        self._begun = 0.0
         self._not_before = 0.0
 
     def add(self, written: Written) -> None:
@@ -40,17 +49,19 @@ class LiveReport:
             IterationRecord(
                 iteration=written.number,
                 model=replace(written.models[0], pdf_direction=None),  # large, and not shown
-                sampling=written.sampling,
+                sampling=replace(written.sampling, rot_deg=None, tilt_deg=None),
                 maps=written.class_maps,
                 optimiser=written.optimiser,
             )
         )
-        run.particles, run.journal = written.table, written.journal
-        begun = time.monotonic()
-        if begun >= self._not_before:
-            self._write(with_files=False)
-            now = time.monotonic()
-            self._not_before = now + (now - begun) / _SHARE
+        run.particles, run.journal = ShownParticles.of(written.table), written.journal
+        self._is_large = written.table.n >= FEWEST_ROWS
+        if self._is_waiting:
+            if self._process.is_busy:
+                return
+            self._take_answer()
+        if time.monotonic() >= self._not_before:
+            self._refresh()
 
     def finish(self, warnings: list[tuple[int, str]]) -> Path | None:
         """Write the page for the last time, with PNG and CSV of each figure.
@@ -65,23 +76,67 @@ class LiveReport:
         pathlib.Path or None
             None if the run wrote nothing, or the page failed.
         """
-        if self._run is None:
-            return None
-        self._run.state = "ended"
-        if self._run.journal is not None:
-            self._run.journal.warnings = warnings
-        return self._write(with_files=True)
-
-    def _write(self, with_files: bool) -> Path | None:
-        assert self._run is not None
         try:
-            return write_report(self._run, with_files=with_files)
+            if self._is_waiting:
+                self._take_answer()
+            if self._run is None:
+                return None
+            self._run.state = "ended"
+            if self._run.journal is not None:
+                self._run.journal.warnings = warnings
+            try:
+                if self._is_large:
+                    return self._process.call(write_report, self._run)
+                return write_report(self._run)
+            except Exception as error:
+                self._complain(error)
+                return None
+        finally:
+            self._process.close()
+
+    def _refresh(self) -> None:
+        """Write the page, or let it be written."""
+        assert self._run is not None
+        self._begun = time.monotonic()
+        if self._is_large and not self._process.is_lost:
+            try:
+                self._process.begin(write_page, self._run)
+            except ProcessLostError:
+                pass
+            else:
+                self._is_waiting = True
+                return
+        try:
+            self._pause(write_page(self._run))
         except Exception as error:
-            if not self._has_failed:
-                logger.warning("no report was made: %s: %s", type(error).__name__, error)
-                logger.debug("raised here:", exc_info=True)
-            self._has_failed = True
-            return None
+            self._complain(error)
+
+    def _take_answer(self) -> None:
+        """See how the last refresh went."""
+        self._is_waiting = False
+        try:
+            self._pause(self._process.result())
+        except ProcessLostError:
+            pass
+        except Exception as error:
+            self._complain(error)
+
+    def _pause(self, seconds: float) -> None:
+        """Let some time pass after a refresh that took so long."""
+        self._not_before = self._begun + seconds + seconds / _SHARE
+
+    def _complain(self, error: Exception) -> None:
+        if not self._has_failed:
+            logger.warning("no report was made: %s: %s", type(error).__name__, error)
+            logger.debug("raised here:", exc_info=error)
+        self._has_failed = True
+
+
+def write_page(run: RunRecord) -> float:
+    """Write a page without PNG and CSV; give the seconds it took."""
+    begun = time.monotonic()
+    write_report(run, with_files=False)
+    return time.monotonic() - begun
 
 
 def _earlier(written: Written) -> list[IterationRecord]:

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clrelion.errors import ClrelionError, StarError
 from clrelion.io.journal import FINAL_ITERATION, Journal, journal_file, read_journal
 from clrelion.io.particle_table import ParticleTable, read_particles
@@ -23,7 +26,9 @@ from clrelion.io.run_files import (
     sampling_file,
 )
 
-__all__ = ["IterationRecord", "RunRecord", "find_root", "read_run", "read_whole_run"]
+__all__ = [
+    "IterationRecord", "RunRecord", "ShownParticles", "find_root", "read_run", "read_whole_run",
+]  # fmt: skip
 
 _ITERATION_FILE = re.compile(
     r"(?P<root>.+?)(?:_it\d{3,})?(?:_half[12])?(?:_(?:ct\d+_)?(?:model|optimiser|data|sampling)\.star"
@@ -62,6 +67,43 @@ class IterationRecord:
         return "final" if self.iteration is None else str(self.iteration)
 
 
+@dataclass(frozen=True)
+class ShownParticles:
+    """Columns of a particle file that the page shows.
+
+    Attributes
+    ----------
+    optics_names
+        One an optics group; empty if it has none.
+    class_number, random_subset
+        int64, (n,): 0-based class; half-set 1 or 2, 0 unassigned.
+    rot_deg, tilt_deg, pmax, defocus_u_angst, defocus_v_angst
+        float64, (n,).
+    """
+
+    optics_names: list[str]
+    class_number: NDArray[np.int64]
+    random_subset: NDArray[np.int64]
+    rot_deg: NDArray[np.float64]
+    tilt_deg: NDArray[np.float64]
+    pmax: NDArray[np.float64]
+    defocus_u_angst: NDArray[np.float64]
+    defocus_v_angst: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, table: ParticleTable) -> ShownParticles:
+        """Take them from a table; its arrays are shared."""
+        return cls(
+            [group.name for group in table.optics], table.class_number, table.random_subset,
+            table.rot_deg, table.tilt_deg, table.pmax, table.defocus_u_angst, table.defocus_v_angst,
+        )  # fmt: skip
+
+    @property
+    def n(self) -> int:
+        """Number of particles."""
+        return len(self.pmax)
+
+
 @dataclass
 class RunRecord:
     """A whole run.
@@ -73,7 +115,7 @@ class RunRecord:
     iterations
         In order; the converged one last.
     particles
-        Particle file of the last iteration that has one.
+        Those of the last iteration that has a particle file.
     journal
         Times, device and warnings; None for runs of RELION.
     complaints
@@ -84,7 +126,7 @@ class RunRecord:
 
     root: str
     iterations: list[IterationRecord] = field(default_factory=list)
-    particles: ParticleTable | None = None
+    particles: ShownParticles | None = None
     journal: Journal | None = None
     complaints: list[str] = field(default_factory=list)
     state: str = ""
@@ -189,7 +231,7 @@ def read_whole_run(root: str) -> RunRecord:
     path = next((p for r in reversed(records) if (p := _data_file(root, r)).is_file()), None)
     if path is not None:
         try:
-            run.particles = read_particles(path)
+            run.particles = ShownParticles.of(read_particles(path))
         except ClrelionError as error:  # no reason to show nothing
             run.complaints.append(str(error))
     return run

@@ -76,9 +76,9 @@ def noise(run: RunRecord) -> Plot | None:
     if not any(np.isfinite(s[1:]).any() for s in spectra):
         return None
     groups = [f"optics group {g + 1}" for g in range(len(spectra))]
-    if run.particles is not None and len(run.particles.optics) == len(spectra):
-        groups = [group.name or name for group, name in zip(run.particles.optics, groups,
-                                                             strict=True)]  # fmt: skip
+    if run.particles is not None and len(run.particles.optics_names) == len(spectra):
+        names = zip(run.particles.optics_names, groups, strict=True)
+        groups = [given or name for given, name in names]
     is_half = any("_half1_" in name for name in record.model.class_files)
     curves = tuple(
         Curve(name, _frequencies(record), s, g)

@@ -47,7 +47,7 @@ def table(tmp_path: Path) -> ParticleTable:
 @pytest.fixture
 def writer(monkeypatch: pytest.MonkeyPatch) -> ParticleWriter:
     """A writer that takes short tables for long ones."""
-    monkeypatch.setattr(particle_writer, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(particle_writer, "FEWEST_ROWS", 1)
     return ParticleWriter()
 
 
@@ -62,14 +62,14 @@ def test_files_are_those_of_this_process(
 ) -> None:
     """At first, and after columns have been replaced."""
     assert_written(writer, table, tmp_path)
-    process = writer._process
+    process = writer._process._process
     assert process is not None
     later = copy.copy(table)
     later.rot_deg = np.arange(5.0)
     later.class_number = np.arange(5)
     assert_written(writer, later, tmp_path)
     assert b" 4.000000" in (tmp_path / "there.star").read_bytes()
-    assert writer._process is process
+    assert writer._process._process is process
     writer.close()
     assert process.returncode == 0
 
@@ -91,10 +91,11 @@ def test_a_lost_process_is_done_without(
     writer: ParticleWriter, table: ParticleTable, tmp_path: Path
 ) -> None:
     assert_written(writer, table, tmp_path)
-    assert writer._process is not None
-    os.kill(writer._process.pid, signal.SIGKILL)
-    writer._process.wait()
+    process = writer._process._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
     later = copy.copy(table)
     later.rot_deg = np.arange(5.0)
     assert_written(writer, later, tmp_path)
-    assert writer._process is None
+    assert writer._process.is_lost
