@@ -10,6 +10,7 @@ from clrelion.orientations.euler import direction_vector
 
 _LONGEST_FRACTION = 0.3
 _FULL_RED_AT = 6.0
+_CHUNK_ROWS = 1000
 
 
 def write_angular_distribution(
@@ -53,7 +54,9 @@ def write_angular_distribution(
     outer = centre + (centre * (1 + _LONGEST_FRACTION * lengths))[:, None] * vectors
     red = np.minimum(pdf[shown] / (_FULL_RED_AT * pdf.mean()), 1.0) if shown.any() else lengths
     radius = centre * np.deg2rad(angular_step_deg) / 4
+    numbers = np.column_stack([red, 1 - red, inner, outer])
+    line = f".color %g 0 %g\n.cylinder %g %g %g %g %g %g {radius:g}\n"
     with replacing(path) as temporary, open(temporary, "w", encoding="ascii") as out:
-        for a, b, r in zip(inner.tolist(), outer.tolist(), red.tolist(), strict=True):
-            ends = " ".join(f"{value:g}" for value in (*a, *b))
-            out.write(f".color {r:g} 0 {1 - r:g}\n.cylinder {ends} {radius:g}\n")
+        for start in range(0, len(numbers), _CHUNK_ROWS):  # one by one takes twice as long
+            chunk = numbers[start : start + _CHUNK_ROWS]
+            out.write(line * len(chunk) % tuple(chunk.ravel().tolist()))

@@ -21,6 +21,7 @@ Scalar = str | int | float | bool | np.generic
 _CHUNK_ROWS = 1000
 _LOOKED_AT = 25
 _NUMBER_WIDTH = 12
+_LONGEST_ROUND = len("-9.999999e-05")
 _STRING_WIDTH = 10
 _LIST_GAP = 12
 _NEEDS_CARE = re.compile("(?:\\A|\n)(?:[\"'#_]|data_|loop_|\n|\\Z)|[^\\S\n]|[\x00\x07]|\n\\Z")
@@ -244,11 +245,17 @@ def format_floats(values: NDArray[np.generic]) -> list[str]:
 
 def format_all_digits(values: NDArray[np.generic]) -> list[str]:
     """Format reals as RELION does where that loses nothing, else with all their digits."""
-    numbers: list[float] = np.asarray(values, dtype=np.float64).tolist()
-    return [
-        text if float(text) == number or number != number else repr(number).rjust(_NUMBER_WIDTH)
-        for text, number in zip(format_floats(values), numbers, strict=True)
-    ]
+    numbers = np.asarray(values, dtype=np.float64)
+    texts = list(map(repr, numbers.tolist()))
+    # the longer ones have more digits than RELION's formats
+    short = [i for i, text in enumerate(texts) if len(text) <= _LONGEST_ROUND]
+    some = numbers[short]
+    for i, text, number in zip(short, format_floats(some), some.tolist(), strict=True):
+        if float(text) == number or number != number:
+            texts[i] = text
+        else:
+            texts[i] = texts[i].rjust(_NUMBER_WIDTH)
+    return texts
 
 
 def _formatted(pattern: str, values: NDArray[np.generic]) -> list[str]:
