@@ -22,6 +22,7 @@ _CHUNK_ROWS = 1000
 _LOOKED_AT = 25
 _NUMBER_WIDTH = 12
 _LONGEST_ROUND = len("-9.999999e-05")
+_NO_EXPONENT_BELOW = 1e10  # these are long before they have many digits
 _STRING_WIDTH = 10
 _LIST_GAP = 12
 _NEEDS_CARE = re.compile("(?:\\A|\n)(?:[\"'#_]|data_|loop_|\n|\\Z)|[^\\S\n]|[\x00\x07]|\n\\Z")
@@ -247,10 +248,12 @@ def format_all_digits(values: NDArray[np.generic]) -> list[str]:
     """Format reals as RELION does where that loses nothing, else with all their digits."""
     numbers = np.asarray(values, dtype=np.float64)
     texts = list(map(repr, numbers.tolist()))
-    # the longer ones have more digits than RELION's formats
-    short = [i for i, text in enumerate(texts) if len(text) <= _LONGEST_ROUND]
-    some = numbers[short]
-    for i, text, number in zip(short, format_floats(some), some.tolist(), strict=True):
+    # most of the longer ones have more digits than RELION's formats
+    is_short = np.fromiter(map(len, texts), np.int64, len(texts)) <= _LONGEST_ROUND
+    round_ones = np.flatnonzero(is_short | (np.abs(numbers) >= _NO_EXPONENT_BELOW))
+    some = numbers[round_ones]
+    places = round_ones.tolist()
+    for i, text, number in zip(places, format_floats(some), some.tolist(), strict=True):
         if float(text) == number or number != number:
             texts[i] = text
         else:
