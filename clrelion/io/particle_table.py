@@ -17,7 +17,7 @@ from clrelion.io.optics import OpticsGroup, parse_optics
 from clrelion.io.star import StarBlock, read_star
 from clrelion.io.star_writer import Block, Column, StarTable, write_star
 
-__all__ = ["OpticsGroup", "ParticleTable", "read_particles", "write_particles"]
+__all__ = ["OpticsGroup", "ParticleTable", "particle_blocks", "read_particles", "write_particles"]
 
 _log = logging.getLogger(__name__)
 
@@ -241,6 +241,11 @@ def write_particles(
     -----
     Specification E 6.2.
     """
+    write_star(path, particle_blocks(table, iteration_done), all_digits=all_digits)
+
+
+def particle_blocks(table: ParticleTable, iteration_done: bool) -> list[Block]:
+    """Blocks of ``_data.star``: optics, particles, and others that were read; see above."""
     raw = table.raw["particles"].columns
     refreshed: dict[str, Column] = {
         "rlnOpticsGroup": table.optics_group + 1,
@@ -261,8 +266,7 @@ def write_particles(
         refreshed["rlnNrOfSignificantSamples"] = table.n_significant
     columns: dict[str, Column] = {**raw, **refreshed}
     blocks: list[Block] = [table.raw["optics"], StarTable("particles", columns)]
-    blocks += [block for name, block in table.raw.items() if name not in ("optics", "particles")]
-    write_star(path, blocks, all_digits=all_digits)
+    return blocks + [b for name, b in table.raw.items() if name not in ("optics", "particles")]
 
 
 def _sort_rows(particles: StarBlock) -> NDArray[np.int64]:

@@ -17,8 +17,9 @@ Column = Sequence[str] | NDArray[np.generic]
 FormatReals = Callable[[NDArray[np.generic]], list[str]]
 Scalar = str | int | float | bool | np.generic
 
-# Formatting a chunk keeps other threads of the program from going on.
-_CHUNK_ROWS = 1000
+CHUNK_ROWS = 1000
+"""Rows that are formatted at once: other threads of the program wait meanwhile."""
+_ENCODING, _NO_TEXT = "utf-8", "surrogateescape"
 _LOOKED_AT = 25
 _NUMBER_WIDTH = 12
 _LONGEST_ROUND = len("-9.999999e-05")
@@ -87,6 +88,19 @@ class KeptTable(StarTable):
         return self._texts[format_reals]
 
 
+@dataclass
+class FormattedTable(StarTable):
+    """A table whose rows are text already; its columns only give the labels.
+
+    Attributes
+    ----------
+    rows
+        Encoded text, piece by piece, as from `formatted_rows`.
+    """
+
+    rows: Iterable[bytes] = ()
+
+
 class PaddedCells(list[str]):
     """Column of a table that is formatted already (`padded_cells`)."""
 
@@ -100,9 +114,35 @@ def padded_cells(values: Sequence[str], label: str, path: str | os.PathLike[str]
         A string with a line break or control character.
     """
     cells = PaddedCells()
-    for start in range(0, len(values), _CHUNK_ROWS):
-        cells += _string_cells(values[start : start + _CHUNK_ROWS], label, path)
+    for start in range(0, len(values), CHUNK_ROWS):
+        cells += _string_cells(values[start : start + CHUNK_ROWS], label, path)
     return cells
+
+
+def formatted_rows(
+    block: Block, path: str | os.PathLike[str], all_digits: bool = False
+) -> bytes:
+    """Format the rows of a table, for a `FormattedTable`.
+
+    A table may be cut after multiples of `CHUNK_ROWS` rows.
+
+    Raises
+    ------
+    StarError
+        A string with a line break or control character.
+    """
+    format_reals = format_all_digits if all_digits else format_floats
+    return "".join(_table_rows(block, path, format_reals)).encode(_ENCODING, _NO_TEXT)
+
+
+def check_lengths(block: Block, path: str | os.PathLike[str]) -> None:
+    """Refuse columns of unequal length."""
+    lengths = {len(values) for values in block.columns.values()}
+    if len(lengths) > 1 or (not block.is_loop and lengths - {1}):
+        raise StarError(
+            f"{path}: columns of data_{block.name} differ in length "
+            f"({sorted(lengths)}); this is a defect of the program"
+        )
 
 
 def write_star(
@@ -136,21 +176,21 @@ def write_star(
     """
     with (
         replacing(path) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as out,
+        open(temporary, "w", encoding=_ENCODING, errors=_NO_TEXT, newline="\n") as out,
     ):
         for comment in comments:
             out.write("# " + " ".join(comment.split("\n")) + "\n")
         for block in blocks:
-            lengths = {len(values) for values in block.columns.values()}
-            if len(lengths) > 1 or (not block.is_loop and lengths - {1}):
-                raise StarError(
-                    f"{path}: columns of data_{block.name} differ in length "
-                    f"({sorted(lengths)}); this is a defect of the program"
-                )
+            check_lengths(block, path)
             out.write(f"\n# version {STAR_VERSION}\n\ndata_{block.name}\n\n")
             format_reals = format_all_digits if all_digits else format_floats
             if isinstance(block, KeptTable):
                 out.writelines(block.lines(path, format_reals))
+            elif isinstance(block, FormattedTable):
+                out.write(_table_head(block))
+                out.flush()
+                for text in block.rows:
+                    out.buffer.write(text)
             elif block.is_loop:
                 out.writelines(_table_lines(block, path, format_reals))
             else:
@@ -162,13 +202,22 @@ def _table_lines(
     block: Block, path: str | os.PathLike[str], format_reals: FormatReals
 ) -> Iterator[str]:
     """Yield text of a table, chunk by chunk."""
-    yield "loop_ \n"
-    for number, label in enumerate(block.columns, start=1):
-        yield f"_{label} #{number} \n"
+    yield _table_head(block)
+    yield from _table_rows(block, path, format_reals)
+
+
+def _table_head(block: Block) -> str:
+    labels = (f"_{label} #{number} \n" for number, label in enumerate(block.columns, start=1))
+    return "loop_ \n" + "".join(labels)
+
+
+def _table_rows(
+    block: Block, path: str | os.PathLike[str], format_reals: FormatReals
+) -> Iterator[str]:
     columns = list(block.columns.items())
     n_rows = len(columns[0][1]) if columns else 0
-    for start in range(0, n_rows, _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
+    for start in range(0, n_rows, CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
         cells = [
             values[rows]
             if isinstance(values, PaddedCells)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clrelion.errors import ImageError, NumericalError
+from clrelion.io import mrc as mrc_module
 from clrelion.io.mrc import ImageReader, read_map, read_stack_header, write_map
 from clrelion.io.mrc_stack import parse_image_name
 
@@ -233,3 +234,22 @@ def test_boxes_must_agree_in_one_request(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"row 2: .* is 10 x 8 px"):
         ImageReader().read([f"1@{a}", f"1@{b}"])
     assert ImageReader().read([], box_px=8).shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_of_a_map_of_many_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
+    """A mean far from zero, a last chunk that is short, and axes in another order."""
+    monkeypatch.setattr(mrc_module, "_CHUNK_VOXELS", 100)
+    data = RNG.normal(500.0, 0.25, size=(7, 9, 11)).astype(dtype).transpose(2, 0, 1)
+    write_map(tmp_path / "map.mrc", data, 1.0)
+    stored = data.astype(np.float32).astype(np.float64)
+    with mrcfile.open(tmp_path / "map.mrc") as mrc:
+        np.testing.assert_array_equal(mrc.data, stored)
+        found = [float(mrc.header[name]) for name in ("dmin", "dmax", "dmean", "rms")]
+    expected = [stored.min(), stored.max(), stored.mean(), stored.std()]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    data[10, 6, 8] = -np.inf
+    with pytest.raises(NumericalError, match="infinite"):
+        write_map(tmp_path / "map.mrc", data, 1.0)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clrelion.errors import NumericalError, StarError
 from clrelion.io.journal import Journal
 from clrelion.io.mrc import read_map
 from clrelion.io.particle_writer import ParticleWriter
@@ -34,6 +38,10 @@ def in_folder(
     return tmp_path, written
 
 
+def output_of(*arguments: str) -> Output:
+    return Output("out/run", options_of(*arguments), "C1", 17, 24.0, "clrelion refine")
+
+
 def write(
     state: RunState, *arguments: str, is_final: bool = False, n_unfiltered: int = 0
 ) -> list[str]:
@@ -45,9 +53,12 @@ def write(
         rng = np.random.default_rng(1)
         model.pdf_direction = rng.uniform(size=(model.n_classes, n_dir))
         model.maps = [rng.standard_normal((N, N, N)) for _ in model.maps]
-    out = Output("out/run", options, "C1", 17, 24.0, "clrelion refine")
+    out = output_of(*arguments)
     maps = [np.full((N, N, N), float(i)) for i in range(n_unfiltered)]
-    written = out.write(state, grids, Journal("2026-01-01T00:00:00+00:00", {}), is_final, maps)
+    try:
+        written = out.write(state, grids, Journal("2026-01-01T00:00:00+00:00", {}), is_final, maps)
+    finally:
+        out.close()
     return written.class_maps + written.half_maps
 
 
@@ -167,3 +178,87 @@ def test_settings_of_a_run_reach_its_files(
     assert stored.adaptive_oversampling == 1
     model = read_model(folder / "out/run_it002_model.star")
     assert (model.tau2_fudge, model.n_classes) == (3.0, 2)
+
+
+@pytest.fixture
+def as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "_is_small", lambda *_: False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_processes_write_the_same_texts(
+    in_folder: tuple[Path, list[tuple[str, bool]]], is_split: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first, and once more when what does not change is known; then with one process lost."""
+    folder, _ = in_folder
+    state, arguments = run_state(1 if is_split else 2, is_split), ["--K", "2"]
+    if is_split:
+        arguments = ["--auto_refine", "--split_random_halves"]
+    write(state, *arguments)
+    here = contents(folder)
+    assert not any(name.startswith(".") for name in here)
+    monkeypatch.setattr(output_module, "_is_small", lambda *_: False)
+    out = output_of(*arguments)
+    group = PointGroup.from_name("C1")
+    grids = Grids.create(state.sampling, options_of(*arguments), group)
+    journal = Journal("2026-01-01T00:00:00+00:00", {})
+    for i in range(3):
+        for path in (folder / "out").iterdir():
+            path.unlink()
+        out.write(state, grids, journal)
+        assert contents(folder) == here
+        processes = [process._process for process in out._texts]
+        if i < 2:
+            assert [process is not None for process in processes] == [True, is_split]
+        if i == 1:
+            killed = processes[0]
+            assert killed is not None
+            os.kill(killed.pid, signal.SIGKILL)
+            killed.wait()
+    assert out._texts[0].is_lost
+    out.close()
+    assert all(process is None or process.returncode is not None for process in processes)
+
+
+def test_errors_of_a_process_are_raised_here(
+    in_folder: tuple[Path, list[tuple[str, bool]]], as_if_large: None
+) -> None:
+    """The optimiser file, which comes last, is not written then."""
+    folder, _ = in_folder
+    state = run_state(1, is_split=True)
+    state.table.group_names[0] = "two\nlines"
+    with pytest.raises(StarError, match=r"_model\.star: rlnGroupName holds a line break"):
+        write(state, "--auto_refine", "--split_random_halves")
+    assert "run_it002_optimiser.star" not in names(folder)
+    assert not any(name.startswith(".") for name in names(folder))
+
+
+def test_no_optimiser_file_beside_a_bad_map(
+    in_folder: tuple[Path, list[tuple[str, bool]]],
+) -> None:
+    folder, _ = in_folder
+    bad = np.full((N, N, N), np.nan)
+    state, out = run_state(1), output_of()
+    grids = Grids.create(state.sampling, options_of(), PointGroup.from_name("C1"))
+    with pytest.raises(NumericalError, match=r"half1_class001_unfil\.mrc: .* NaN"):
+        out.write(state, grids, Journal("", {}), is_final=True, unfiltered_half_maps=[bad])
+    assert "run_optimiser.star" not in names(folder)
+    assert "run_half1_class001_unfil.mrc" not in names(folder)
+    assert not any(name.startswith(".") for name in names(folder))
+
+
+def test_what_is_small() -> None:
+    """Neither many particles nor many directions."""
+    state, options, group = run_state(2), options_of(), PointGroup.from_name("C1")
+    few, many = (
+        Grids.create(replace(state.sampling, healpix_order=order), options, group)
+        for order in (2, 5)
+    )
+    assert output_module._is_small(state, few)
+    assert not output_module._is_small(state, many)
+    state.table.image_name = state.table.image_name * 1000
+    assert not output_module._is_small(state, few)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,108 @@ def test_a_failing_page_is_said_once(
     report.add(written(root, 0))
     assert report.finish([]) is None
     assert [r.getMessage() for r in caplog.records] == ["no report was made: OSError: disk full"]
+
+
+@pytest.fixture
+def as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(live, "_SHARE", 1e9)
+
+
+def wait_for(report: LiveReport) -> None:
+    deadline = time.monotonic() + 60
+    while report._process.is_busy:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def figures(root: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(f"{root}_report").iterdir()}
+
+
+def test_the_page_of_a_process_is_that_of_this_one(
+    root: str, tmp_path: Path, as_if_large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = LiveReport()
+    there.add(written(root, 0))
+    wait_for(there)
+    there.add(written(root, 1))
+    wait_for(there)
+    process = there._process._process
+    assert process is not None
+    page = text_of(root)
+    assert there.finish([(1, "something odd")]) == Path(f"{root}_report.html")
+    last, shown = text_of(root), figures(root)
+    assert process.returncode == 0
+
+    monkeypatch.setattr(live, "FEWEST_ROWS", 1000)
+    here = LiveReport()
+    for number in (0, 1):
+        here.add(written(root, number))
+    assert text_of(root) == page
+    here.finish([(1, "something odd")])
+    assert text_of(root) == last
+    assert figures(root) == shown
+    assert here._process._process is None
+
+
+def test_nobody_waits_for_a_page(root: str, as_if_large: None) -> None:
+    report = LiveReport()
+    report.add(written(root, 0))
+    wait_for(report)
+    process = report._process._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    report.add(written(root, 1))
+    assert report._process.is_busy
+    before = text_of(root)
+    report.add(written(root, 2))  # the one before is not ready
+    os.kill(process.pid, signal.SIGCONT)
+    wait_for(report)
+    assert text_of(root) != before
+    assert "28.00 Å" not in text_of(root)
+    report.finish([])
+    assert "28.00 Å" in text_of(root)
+
+
+@pytest.mark.parametrize("is_dead_before", [True, False])
+def test_the_process_of_the_page_is_lost(
+    root: str, as_if_large: None, is_dead_before: bool
+) -> None:
+    """The next page is made here."""
+    report = LiveReport()
+    report.add(written(root, 0))
+    wait_for(report)
+    process = report._process._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    if is_dead_before:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        report.add(written(root, 1))
+    else:
+        report.add(written(root, 1))
+        os.kill(process.pid, signal.SIGKILL)
+        wait_for(report)
+        report.add(written(root, 1))
+    assert "29.00 Å" in text_of(root)
+    assert report.finish([]) is not None
+
+
+def test_a_failing_page_of_a_process_is_said_once(
+    root: str, as_if_large: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    report = LiveReport()
+    for number in (0, 1):
+        there = written(root, number)
+        Path(there.class_maps[0]).unlink()
+        report.add(there)
+        wait_for(report)
+    assert report.finish([]) is None
+    (message,) = [r.getMessage() for r in caplog.records]
+    assert message.startswith("no report was made: ImageError: ")
+    assert report._process._process is None
 
 
 def test_nothing_was_written() -> None:
