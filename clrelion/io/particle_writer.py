@@ -83,7 +83,7 @@ class ParticleWriter:
             rows = slice(i * rows_each, (i + 1) * rows_each)
             process.begin(
                 format_told, list(particles.columns),
-                {label: values[rows] for label, values in news.items()}, path, all_digits,
+                {label: _packed(values[rows]) for label, values in news.items()}, path, all_digits,
             )  # fmt: skip
         self._told = dict(particles.columns)
 
@@ -108,11 +108,21 @@ def _process_count(n_rows: int) -> int:
     return max(1, min(n_rows // _ROWS_A_PROCESS, cores // _CORES_A_PROCESS, _MOST_PROCESSES))
 
 
+def _packed(values: Column) -> Column | str:
+    """Give strings as one: pickling each of them would stop other threads for long."""
+    if isinstance(values, np.ndarray):
+        return values
+    joined = "\n".join(values)
+    return joined if joined.count("\n") == len(values) - 1 else values
+
+
 def format_told(
-    labels: list[str], news: dict[str, Column], path: str, all_digits: bool
+    labels: list[str], news: dict[str, Column | str], path: str, all_digits: bool
 ) -> pickle.PickleBuffer:
     """Format rows of which only the columns come that have changed since the last time."""
     for label, values in news.items():
+        if isinstance(values, str):
+            values = values.split("\n")
         if not isinstance(values, np.ndarray):
             # what stays as it was read is formatted once and for all
             values = padded_cells(values, label, path)

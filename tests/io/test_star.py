@@ -144,6 +144,25 @@ def test_all_digits(tmp_path: Path) -> None:
     assert not np.array_equal(read_star(path)["table"].floats("rlnDefocusU"), values)
 
 
+def test_all_digits_only_where_relions_formats_lose_some() -> None:
+    rng = np.random.default_rng(4)
+    size = 10.0 ** rng.integers(-12, 18, 3000)
+    values = np.concatenate(
+        [
+            [0.0, -0.0, np.inf, -np.inf, np.nan, 1e5, 99999.123456, -99999.12345, -9.999999e-5],
+            [249616500000.0, -131932000000.0, 1234567890.0, 0.001, 9.999999e-4, 5e-324, 1e22],
+            rng.standard_normal(3000) * size,
+            [float(f"{value:.6e}") for value in rng.standard_normal(3000) * size],
+            rng.integers(-(10**7), 10**7, 1000).astype(np.float64),
+        ]
+    )
+    for value, short, text in zip(
+        values.tolist(), format_floats(values), format_all_digits(values), strict=True
+    ):
+        is_exact = float(short) == value or value != value
+        assert text == (short if is_exact else repr(value).rjust(12))
+
+
 def test_typed_values_keep_their_kind(tmp_path: Path) -> None:
     write_star(
         tmp_path / "a.star",
