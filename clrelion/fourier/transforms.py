@@ -17,6 +17,7 @@ from clrelion.fourier.shells import fftw_frequencies
 
 __all__ = [
     "apply_shift",
+    "available_cores",
     "centre_half_transform",
     "forward_2d",
     "forward_3d",
@@ -59,15 +60,20 @@ def set_workers(n_threads: int | None) -> None:
     _Threads.default = n_threads
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a batch system may have given fewer cores
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def workers_or_default(workers: int | None = None) -> int:
     """Resolve the threads of one transform: ``workers`` if given, else those of `set_workers`."""
     if workers is not None:
         return workers
     if _Threads.default is not None:
         return _Threads.default
-    if hasattr(os, "sched_getaffinity"):  # a batch system may have given fewer cores
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return available_cores()
 
 
 def forward_2d(images: NDArray[Any], workers: int | None = None) -> NDArray[Any]:

@@ -104,7 +104,10 @@ class ParticleWriter:
 
 
 def _process_count(n_rows: int) -> int:
-    cores = len(os.sched_getaffinity(0))
+    # imported here, as the processes need not wait for SciPy
+    from clrelion.fourier.transforms import available_cores
+
+    cores = available_cores()
     return max(1, min(n_rows // _ROWS_A_PROCESS, cores // _CORES_A_PROCESS, _MOST_PROCESSES))
 
 

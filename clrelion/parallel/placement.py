@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from clrelion.fourier.transforms import available_cores
 from clrelion.parallel.communicator import Communicator
 
 __all__ = ["available_cores", "device_of_rank", "local_index", "share_cores"]
@@ -32,13 +33,6 @@ def local_index(spec: str, comm: Communicator) -> int:
     entries = comm.allgather((comm.nodes[comm.rank], device_of_rank(spec, comm)))
     own = entries[comm.rank]
     return sum(entry == own for entry in entries[: comm.rank])
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def share_cores(spec: str, comm: Communicator) -> None:

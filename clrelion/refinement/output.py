@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.fourier.transforms import available_cores
 from clrelion.io.iteration_texts import Directions, write_end, write_half_model, write_in_turn
 from clrelion.io.journal import Journal, journal_file
 from clrelion.io.mrc import write_map
@@ -40,8 +41,10 @@ __all__ = ["Output", "Written"]
 
 _NOT_KNOWN_ANGST = 999.0
 _MAPS_AT_A_TIME = 4
-_FEWEST_DIRECTIONS = 10_000
-"""Fewer weights of directions are written sooner than told."""
+_MANY_CORES = 8
+_FEWEST_WEIGHTS = 3_000
+_FEWEST_WEIGHTS_ON_FEW_CORES = 10_000
+"""Fewer weights of directions are written sooner than a process is started."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +302,9 @@ class Output:
 def _is_small(state: RunState, grids: Grids) -> bool:
     """Whether a process would take longer to start and to be told than the texts take."""
     n_weights = grids.orientations.n_dir * (1 + len(state.models) * state.n_classes)
-    return state.table.n < FEWEST_ROWS and n_weights < _FEWEST_DIRECTIONS
+    has_many_cores = available_cores() >= _MANY_CORES
+    fewest = _FEWEST_WEIGHTS if has_many_cores else _FEWEST_WEIGHTS_ON_FEW_CORES
+    return state.table.n < FEWEST_ROWS and n_weights < fewest
 
 
 def _options_as_stored(options: RefineOptions) -> dict[str, Any]:

@@ -251,14 +251,19 @@ def test_no_optimiser_file_beside_a_bad_map(
     assert not any(name.startswith(".") for name in names(folder))
 
 
-def test_what_is_small() -> None:
-    """Neither many particles nor many directions."""
+def test_what_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither many particles nor many directions; where cores abound, fewer are many."""
+    monkeypatch.setattr(output_module, "available_cores", lambda: 2)
     state, options, group = run_state(2), options_of(), PointGroup.from_name("C1")
-    few, many = (
+    few, some, many = (
         Grids.create(replace(state.sampling, healpix_order=order), options, group)
-        for order in (2, 5)
+        for order in (2, 4, 5)
     )
     assert output_module._is_small(state, few)
+    assert output_module._is_small(state, some)
     assert not output_module._is_small(state, many)
+    monkeypatch.setattr(output_module, "available_cores", lambda: 16)
+    assert output_module._is_small(state, few)
+    assert not output_module._is_small(state, some)
     state.table.image_name = state.table.image_name * 1000
     assert not output_module._is_small(state, few)
