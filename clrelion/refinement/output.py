@@ -43,7 +43,7 @@ _NOT_KNOWN_ANGST = 999.0
 _MAPS_AT_A_TIME = 4
 _MANY_CORES = 8
 _FEWEST_WEIGHTS = 3_000
-_FEWEST_WEIGHTS_ON_FEW_CORES = 10_000
+_FEWEST_WEIGHTS_ON_FEW_CORES = 50_000
 """Fewer weights of directions are written sooner than a process is started."""
 
 
