@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volume
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["ExpectationStep"]
+__all__ = ["ExpectationStep", "StartedStep"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,47 @@ class _Claimed:
     ids: NDArray[np.int64]
     resident: list[ResidentSlice] | None
     read: Future[tuple[HostBatch, ResidentSlice | None]] | None
+
+
+class StartedStep:
+    """A step of which the device has all it needs; sums over particles are still being added up.
+
+    Parameters
+    ----------
+    session
+        Device.
+    bookkeeping
+        Adds up the sums over particles.
+    orientation_sums
+        Posterior weights by class and direction.
+    volumes
+        As in `ExpectationResult`.
+    """
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        bookkeeping: Bookkeeping,
+        orientation_sums: OrientationSums,
+        volumes: list[Any],
+    ) -> None:
+        self._session = session
+        self._bookkeeping = bookkeeping
+        self._orientation_sums = orientation_sums
+        self.volumes = volumes
+
+    def result(self) -> ExpectationResult:
+        """Wait for the sums; asked for once.  From now on the particles' results are there."""
+        with self._bookkeeping, self._session.profile.timer("store"):
+            # first, as some drivers let nobody see what is done while anyone reads
+            accumulator = self._bookkeeping.finish()
+            accumulator.add_orientations(self._orientation_sums.to_host())
+        return ExpectationResult(accumulator.total(), self.volumes, accumulator.skipped)
+
+    def close(self) -> None:
+        """Drop what is still to be added up."""
+        with self._bookkeeping:
+            pass
 
 
 class ExpectationStep:
@@ -119,14 +161,23 @@ class ExpectationStep:
         results: ParticleResults,
         progress: Callable[[int], None] = lambda _: None,
     ) -> ExpectationResult:
-        """Process the particles that can be claimed.
+        """Process the particles that can be claimed; arguments and errors as of `start`."""
+        return self.start(claims, results, progress).result()
+
+    def start(
+        self,
+        claims: ShareClaims,
+        results: ParticleResults,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> StartedStep:
+        """Give the device its work with the particles that can be claimed.
 
         Parameters
         ----------
         claims
             Where the particles come from, batch by batch.
         results
-            Filled in for these particles.
+            Filled in for these particles, until the result of the step is there.
         progress
             Called with the number of particles done since the last call.
 
@@ -137,11 +188,11 @@ class ExpectationStep:
         """
         self._check_scales()
         with self._session.profile.timer("set-up"):
-            return self._run(claims, results, progress)
+            return self._start(claims, results, progress)
 
-    def _run(
+    def _start(
         self, claims: ShareClaims, results: ParticleResults, progress: Callable[[int], None]
-    ) -> ExpectationResult:
+    ) -> StartedStep:
         session, settings = self._session, self._settings
         self._leave_room()
         with session.profile.timer("getDiff"):
@@ -161,7 +212,8 @@ class ExpectationStep:
             lists = LocalLists(session, settings, self._table)
         padding = next(r.padding_factor for r in settings.references if r is not None)
         accumulator = Accumulator(settings, self._table, results, session.deterministic)
-        with Bookkeeping(accumulator) as bookkeeping:
+        with ExitStack() as errors:
+            bookkeeping = errors.enter_context(Bookkeeping(accumulator))
             while (group := claims.next_group()) is not None:
                 n = claims.expected(group)
                 setup = OpticsSetup(
@@ -175,13 +227,10 @@ class ExpectationStep:
                 )
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
-                # first, as some drivers let nobody see what is done while anyone reads
-                accumulator = bookkeeping.finish()
-                by_direction = orientation_sums.to_host()
                 stays_whole = self._stays_whole and volumes.is_fixed_point
                 sums = volumes.whole_sums() if stays_whole else volumes.sums()
-                accumulator.add_orientations(by_direction)
-        return ExpectationResult(accumulator.total(), list(sums), accumulator.skipped)
+            errors.pop_all()
+        return StartedStep(session, bookkeeping, orientation_sums, list(sums))
 
     def _process_group(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from clrelion.expectation.results import NOT_FINITE, ExpectationResult, Particle
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.step import ExpectationStep
 from clrelion.fourier.padded import centred_shape
-from clrelion.maximization import volume_steps
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import ParameterSums
 from clrelion.maximization.waiting_sums import VolumeSums
@@ -33,6 +32,7 @@ from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
 from clrelion.particles.loader import ImageSource
 from clrelion.refinement.progress import Progress, ProgressMaker, no_progress
+from clrelion.refinement.started_steps import StartedSteps
 from clrelion.refinement.state import RunState
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class _Step:
         Results of the particles.
     count
         Counts particles for the progress display.
-    local
-        What this rank has added up, by half-set.
+    started
+        What this rank's device has been given.
     """
 
     state: RunState
@@ -75,7 +75,7 @@ class _Step:
     placement: VolumePlacement
     found: ParticleResults
     count: Callable[[int], None] = lambda _: None
-    local: dict[int, ExpectationResult] = field(default_factory=dict)
+    started: StartedSteps = field(default_factory=StartedSteps)
 
 
 class SharedExpectation:
@@ -209,7 +209,7 @@ class SharedExpectation:
         step = _Step(state, is_last, settings_of, placement, found)
         display = progress if comm.is_first else no_progress
         started = time.perf_counter()
-        with comm.progressing(), display(state.table.n, label) as bar:
+        with comm.progressing(), display(state.table.n, label) as bar, step.started:
             step.count = self._counting(bar)
             # without the references, which may have to make room for other ones
             settings = replace(step.settings_of((self.halves_of_rank() or [0])[0]), references=[])
@@ -220,9 +220,14 @@ class SharedExpectation:
                 while (behind := self._half_to_help(settings)) is not None:
                     self._visit(step, behind, helps=True)
                 seconds = time.perf_counter() - started
-                with self._session.profile.timer("reduction"):
-                    volumes = reduction.finish(_numbered(step.local, state.n_classes))
-                    results = self._results(step, volumes, settings)
+                timer = self._session.profile.timer
+                # the last sums over particles are added up meanwhile
+                with timer("reduction"):
+                    volumes = reduction.finish(step.started.volumes(state.n_classes))
+                with timer("set-up"):
+                    local = step.started.results()
+                with timer("reduction"):
+                    results = self._results(step, local, volumes, settings)
                     done_by = self._merge(step.found)
         self._report(done_by, seconds)
         self._conclude(step, results, bad, done_by)
@@ -272,7 +277,7 @@ class SharedExpectation:
 
     def _visit(self, step: _Step, i_half: int, helps: bool) -> None:
         """Work on what can be claimed of a half-set, and add to what was done of it before."""
-        is_first_plan = self._comm.is_first and not step.local
+        is_first_plan = self._comm.is_first and step.started.is_empty
         work = ExpectationStep(
             self._session,
             step.settings_of(i_half),
@@ -290,15 +295,8 @@ class SharedExpectation:
             self._sharing.count_done(n)
             step.count(n)
 
-        result = work.run(self._sharing.claims(i_half, helps), step.found, count)
-        before = step.local.get(i_half)
-        if before is None:
-            step.local[i_half] = result
-            return
-        before.parameters.add(result.parameters)
-        before.skipped.update(result.skipped)
-        for mine, more in zip(before.backprojections, result.backprojections, strict=True):
-            volume_steps.add(mine, more)
+        started = work.start(self._sharing.claims(i_half, helps), step.found, count)
+        step.started.add(i_half, started)
 
     def _residents(self, state: RunState) -> ResidentImages:
         """Images that stay on the device; none of them before the first iteration."""
@@ -309,11 +307,15 @@ class SharedExpectation:
         return self._resident
 
     def _results(
-        self, step: _Step, volumes: dict[int, VolumeSums], settings: ExpectationSettings
+        self,
+        step: _Step,
+        local: Mapping[int, tuple[ParameterSums, dict[int, str]]],
+        volumes: dict[int, VolumeSums],
+        settings: ExpectationSettings,
     ) -> list[ExpectationResult]:
         """Sums of each half-set over all ranks, added in the order of the ranks."""
         everybody = self._comm.allgather(
-            {h: (r.parameters.to_vector(), r.skipped) for h, r in step.local.items()}
+            {h: (sums.to_vector(), skipped) for h, (sums, skipped) in local.items()}
         )
         n_classes = settings.n_classes
         results = []
@@ -375,17 +377,6 @@ class SharedExpectation:
         self._sharing.finish(done_by, rates)
         if self._comm.size > 1:
             self._residents(step.state).retain(self._sharing.own)
-
-
-def _numbered(
-    local: dict[int, ExpectationResult], n_classes: int
-) -> dict[int, VolumeSums]:
-    """Volumes of all half-sets and classes, by one number."""
-    return {
-        i_half * n_classes + k: volume
-        for i_half, result in local.items()
-        for k, volume in enumerate(result.backprojections)
-    }
 
 
 def _print_plan(lines: list[str]) -> None:

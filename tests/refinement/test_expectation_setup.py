@@ -120,6 +120,12 @@ def test_which_iterations_correlate() -> None:
     assert is_cross_correlation(run_state(), options_of("--always_cc"), 7)
 
 
+def started(result: ExpectationResult) -> Any:
+    """A step that has been started, and is done."""
+    volumes = result.backprojections
+    return SimpleNamespace(volumes=volumes, result=lambda: result, close=lambda: None)
+
+
 def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     """Run the expectation step of both half-sets with settings of the smallest size."""
     anything: Any = object()
@@ -151,13 +157,13 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
         def __init__(self, *arguments: Any, stays_whole: bool) -> None:
             self.settings, self.others = arguments[1], arguments[6]
 
-        def run(self, claims: Any, found: ParticleResults, count: Any) -> ExpectationResult:
+        def start(self, claims: Any, found: ParticleResults, count: Any) -> Any:
             ids: list[int] = []
             while (group := claims.next_group()) is not None:
                 ids += claims.claim(group, 100).tolist()
             found.is_done[ids] = True
             steps.append((self.others, sorted(ids)))
-            return ExpectationResult(empty_sums(self.settings), [anything])
+            return started(ExpectationResult(empty_sums(self.settings), [anything]))
 
     monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
     anything: Any = object()
@@ -173,8 +179,8 @@ def test_no_particle_with_a_finite_weight_is_an_error(monkeypatch: pytest.Monkey
         def __init__(self, *arguments: Any, stays_whole: bool) -> None:
             self.settings = arguments[1]
 
-        def run(self, claims: Any, found: ParticleResults, count: Any) -> ExpectationResult:
-            return ExpectationResult(empty_sums(self.settings), [object()])
+        def start(self, claims: Any, found: ParticleResults, count: Any) -> Any:
+            return started(ExpectationResult(empty_sums(self.settings), [object()]))
 
     monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
     with pytest.raises(NumericalError, match="no particle has a finite weight; check the images"):
