@@ -61,7 +61,7 @@ def main() -> int:
     fault, rank, *arguments = sys.argv[1:]
     mock.patch("clrelion.report.live.write_report", return_value=None).start()
     if launched_rank() == int(rank):
-        process, run = BatchWork._process_ids, ExpectationStep.run
+        process, run = BatchWork._process_ids, ExpectationStep.start
         steps: list[Any] = []
 
         def counting(self: Any, *args: Any) -> Any:
@@ -73,7 +73,7 @@ def main() -> int:
                 FAULTS[fault]()
             return process(self, *args)
 
-        ExpectationStep.run = counting  # type: ignore[method-assign, assignment]
+        ExpectationStep.start = counting  # type: ignore[method-assign, assignment]
         BatchWork._process_ids = faulty  # type: ignore[method-assign, assignment]
     return refine.refine(arguments, program="clrelion_refine")
 
