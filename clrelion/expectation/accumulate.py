@@ -19,6 +19,7 @@ from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
 from clrelion.expectation.stored_sums import PendingSums, StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
+from clrelion.orientations.euler import angles_distance_deg
 
 if TYPE_CHECKING:
     from clrelion.device.transfers import PendingRead
@@ -298,14 +299,18 @@ class Accumulator:
         tables: OrientationTables,
         kept: NDArray[np.int64],
     ) -> None:
-        """Write down the best sample of each image."""
-        settings, best = self._settings, part.best
+        """Write down the best sample of each image, and how far it is from the one before."""
+        settings, table, best = self._settings, self._table, part.best
         pixel_size = setup.geometry.optics.pixel_size_angst
         shift = settings.translations_px(pixel_size, fine=True)[best.translations[kept]]
         offset = (part.offset_px[kept] + shift) * pixel_size
-        rot, tilt, psi = tables.angles(settings, self._table, best.frames[kept], best.psis[kept])
+        rot, tilt, psi = tables.angles(settings, table, best.frames[kept], best.psis[kept])
         ids, results = part.ids[kept], self._results
         results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = rot, tilt, psi
+        before = table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]
+        results.turned_deg[ids] = angles_distance_deg(
+            np.stack([rot, tilt, psi], -1), np.stack(before, -1), settings.point_group.operators
+        )
         results.origin_x_angst[ids], results.origin_y_angst[ids] = offset[:, 0], offset[:, 1]
         results.class_number[ids] = best.classes[kept]
 

@@ -33,6 +33,9 @@ class ParticleResults:
         float64, (n,).
     n_significant
         int64, (n,); coarse samples walked to reach the adaptive fraction.
+    turned_deg
+        float64, (n,); how far the orientation is from the one before (specification M 5.5),
+        degrees.
     is_done
         bool, (n,).
     """
@@ -47,6 +50,7 @@ class ParticleResults:
     log_likelihood: NDArray[np.float64]
     pmax: NDArray[np.float64]
     n_significant: NDArray[np.int64]
+    turned_deg: NDArray[np.float64]
     is_done: NDArray[np.bool_]
 
     @classmethod
@@ -63,11 +67,12 @@ class ParticleResults:
             table.log_likelihood.copy(),
             table.pmax.copy(),
             table.n_significant.copy(),
+            np.zeros(table.n),
             np.zeros(table.n, dtype=np.bool_),
         )
 
     def write_to(self, table: ParticleTable) -> None:
-        """Make these the values of the table."""
+        """Make these the values of the table, which has no column for the turns."""
         table.rot_deg = self.rot_deg
         table.tilt_deg = self.tilt_deg
         table.psi_deg = self.psi_deg

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clrelion.expectation.results import ParticleResults
 from clrelion.options import RefineOptions
-from clrelion.orientations.euler import angles_distance_deg
-from clrelion.orientations.symmetry import PointGroup
-from clrelion.parallel.common_rows import CommonRows
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.maximization_step import MaximizationResult
 from clrelion.refinement.schedule import (
@@ -24,55 +19,13 @@ from clrelion.refinement.schedule import (
 )
 from clrelion.refinement.state import RunState
 
-__all__ = ["Turns", "conclude_iteration"]
-
-
-class Turns:
-    """How far the particles have turned, measured by all ranks beside the maximization.
-
-    Parameters
-    ----------
-    state
-        Before the iteration.
-    found
-        Poses of the iteration.
-    point_group
-        Equivalent orientations are not a change.
-    comm, rows
-        Ranks, and what joins their rows.
-    """
-
-    def __init__(
-        self,
-        state: RunState,
-        found: ParticleResults,
-        point_group: PointGroup,
-        comm: Communicator,
-        rows: CommonRows,
-    ) -> None:
-        self._rows = rows
-        done = np.flatnonzero(found.is_done)
-        ends = np.linspace(0, len(done), comm.size + 1).astype(int)
-        part = done[ends[comm.rank] : ends[comm.rank + 1]]
-        new, old = (
-            np.stack([of.rot_deg[part], of.tilt_deg[part], of.psi_deg[part]], -1)
-            for of in (found, state.table)
-        )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="turns")
-        self._own = self._thread.submit(angles_distance_deg, new, old, point_group.operators)
-
-    def angles_deg(self) -> NDArray[np.float64]:
-        """Give those of all particles with a pose, float64, (n,), on all ranks together."""
-        own = self._own.result()
-        self._thread.shutdown()
-        return self._rows.joined([own])[0]
+__all__ = ["conclude_iteration"]
 
 
 def conclude_iteration(
     state: RunState,
     made: MaximizationResult,
     found: ParticleResults,
-    turns: Turns,
     current_size: int,
     iteration: int,
     options: RefineOptions,
@@ -84,14 +37,12 @@ def conclude_iteration(
     ----------
     made, found
         Of the two steps.
-    turns
-        Of the particles.
     current_size
         S of the expectation step, px.
     """
     table, done = state.table, found.is_done
     changes = measure_changes(
-        turns.angles_deg(),
+        found.turned_deg[done],
         np.stack([found.origin_x_angst, found.origin_y_angst], -1)[done],
         np.stack([table.origin_x_angst, table.origin_y_angst], -1)[done],
         found.class_number[done],

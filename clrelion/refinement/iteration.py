@@ -19,12 +19,11 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
-from clrelion.parallel.common_rows import CommonRows
 from clrelion.parallel.communicator import Communicator
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.planning.run import RunPlan
 from clrelion.planning.volumes import VolumePlacement
-from clrelion.refinement.conclusion import Turns, conclude_iteration
+from clrelion.refinement.conclusion import conclude_iteration
 from clrelion.refinement.expectation_setup import (
     Grids,
     References,
@@ -102,7 +101,6 @@ class Iteration:
         self._seed = random_seed
         self._has_fixed_tau2 = has_fixed_tau2
         self._comm = comm
-        self._rows = CommonRows(comm)
         self._grids: tuple[object, Grids] | None = None
         self._progress: ProgressMaker = no_progress
 
@@ -169,7 +167,6 @@ class Iteration:
             found.write_to(state.table)
             state.iteration = iteration
             return MaximizationResult(state.models, None, [])
-        turns = Turns(state, found, self._group, self._comm, self._rows)
         n_own = sum(of_half.count(self._comm.rank) for of_half in owners)
         n_maps = 1 if is_last and state.is_split else n_own
         with (
@@ -184,7 +181,6 @@ class Iteration:
             state,
             made,
             found,
-            turns,
             sizes.current_size,
             iteration,
             self._options,

@@ -119,6 +119,9 @@ def deviations(
     sums = found.parameters
     out = {f.name: of(getattr(sums, f.name), twin.sums[f.name]) for f in fields(sums)}
     out |= {n: of(getattr(particles, n), expected) for n, expected in twin.particles.items()}
+    # turns of nothing are rounding alone, but for their cosines
+    turns = particles.turned_deg, twin.particles["turned_deg"]
+    out["turned_deg"] = of(*(np.cos(np.deg2rad(turned)) for turned in turns))
     volumes = on_host(found)
     data, weight = repaired(volumes)
     twin_data, twin_weight = repaired(

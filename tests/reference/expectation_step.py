@@ -163,7 +163,8 @@ class Step:
             np.zeros((settings.n_classes, *self.shape)),
         )
         names = (
-            "rot_deg tilt_deg psi_deg origin_x_angst origin_y_angst class_number norm_correction "
+            "rot_deg tilt_deg psi_deg turned_deg origin_x_angst origin_y_angst class_number "
+            "norm_correction "
             "log_likelihood pmax n_significant"
         )
         self.result.particles = {name: np.zeros(table.n) for name in names.split()}
@@ -472,6 +473,7 @@ class Step:
         offset = (p.offset + best.translation / pixel) * pixel
         found = self.result.particles
         found["rot_deg"][i], found["tilt_deg"][i], found["psi_deg"][i] = best.angles
+        found["turned_deg"][i] = self.turn_deg(i, best.angles)
         found["origin_x_angst"][i], found["origin_y_angst"][i] = offset
         found["class_number"][i] = best.class_number
         found["log_likelihood"][i] = likelihood
@@ -479,6 +481,17 @@ class Step:
         found["n_significant"][i] = walked
         self.result.sums["log_likelihood"] += likelihood
         self.result.sums["pmax_sum"] += omega.max()
+
+    def turn_deg(self, i: int, angles: tuple[float, float, float]) -> float:
+        """Mean angle of the axes of an orientation to those before, over all mates (M 5.5)."""
+        t = self.table
+        before = euler_matrix(t.rot_deg[i], t.tilt_deg[i], t.psi_deg[i])
+        turns = [
+            np.mean([np.rad2deg(np.arccos(np.clip(a @ b, -1.0, 1.0))) for a, b in
+                     zip(euler_matrix(*angles), before @ operator, strict=True)])
+            for operator in self.s.point_group.operators
+        ]  # fmt: skip
+        return float(min(turns))
 
     def fine_samples(
         self, i: int, coarse: list[tuple[int, int, int, float]], chosen: NDArray[np.bool_],
