@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,11 +49,34 @@ from clrelion.refinement.state import RunState
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Iteration", "orders_of_halves", "shuffled_order"]
+__all__ = ["Iteration", "Ready", "orders_of_halves", "shuffled_order"]
 
 _log = logging.getLogger(__name__)
 
 _SMALLEST_BUDGET = 8 * 10**6
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An iteration whose expectation step can begin.
+
+    Attributes
+    ----------
+    sizes
+        Of the images.
+    settings_of
+        Gives the settings of a half-set; makes references that this rank has not needed so far.
+    placement
+        Where this rank's volumes live.
+    meanwhile
+        To be called on all ranks before the step ends: accuracies that the sampling does not
+        depend on.
+    """
+
+    sizes: ImageSizes
+    settings_of: Callable[[int], ExpectationSettings]
+    placement: VolumePlacement
+    meanwhile: Callable[[], None]
 
 
 class Iteration:
@@ -192,14 +215,15 @@ class Iteration:
         self, state: RunState, iteration: int, is_last: bool, progress: ProgressMaker
     ) -> tuple[ImageSizes, list[ExpectationResult], ParticleResults, list[list[int]]]:
         """Run the expectation step; the references are gone when it ends."""
-        sizes, settings_of, placement = self.prepare(state, iteration, is_last)
+        ready = self.prepare(state, iteration, is_last)
         label = f"Expectation iteration {iteration}"
         if not self._options.auto_refine:
             label += f" of {self._options.max_iterations}"
         results, found, owners = self._expectation.run(
-            state, settings_of, placement, self.orders(state), is_last, label, progress
-        )
-        return sizes, results, found, owners
+            state, ready.settings_of, ready.placement, self.orders(state), is_last, label,
+            progress, ready.meanwhile,
+        )  # fmt: skip
+        return ready.sizes, results, found, owners
 
     def _halve_budget(self, error: DeviceMemoryError) -> None:
         """Plan for half the memory from now on, after an allocation that failed all the same.
@@ -232,20 +256,8 @@ class Iteration:
             )
         return is_last
 
-    def prepare(
-        self, state: RunState, iteration: int, is_last: bool
-    ) -> tuple[ImageSizes, Callable[[int], ExpectationSettings], VolumePlacement]:
-        """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3).
-
-        Returns
-        -------
-        sizes
-            Of the images.
-        settings_of
-            Gives the settings of a half-set; makes references that this rank has not needed so far.
-        placement
-            Where this rank's volumes live.
-        """
+    def prepare(self, state: RunState, iteration: int, is_last: bool) -> Ready:
+        """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3)."""
         sizes = self.sizes(state, uses_all_data=is_last)
         placement = self._planner.placement(state, sizes)
         shuffled_order(state, self._seed)
@@ -265,13 +277,25 @@ class Iteration:
         for i_half in self._expectation.halves_of_rank()[: None if placement.stays else 1]:
             references(i_half)
         self._update_tau2(state, references)
-        self._estimate_accuracies(state, references, sizes, iteration)
+
+        def accuracies(progress: ProgressMaker) -> None:
+            self._estimate_accuracies(state, references, sizes, iteration, progress)
+
+        is_steered = self._policy.refines_sampling or self._options.allow_coarser_sampling
+        # references that are not kept would have to be made again
+        waits = not is_steered and all(self._comm.allgather(placement.stays))
+        if not waits:
+            accuracies(self._progress)
         self._update_sampling(state, iteration)
 
         def settings_of(i_half: int) -> ExpectationSettings:
             return self._settings(state, i_half, references(i_half), sizes, iteration)
 
-        return sizes, settings_of, placement
+        def meanwhile() -> None:
+            if waits:
+                accuracies(no_progress)  # the step's own display is still there
+
+        return Ready(sizes, settings_of, placement, meanwhile)
 
     def _update_tau2(self, state: RunState, references: References) -> None:
         """Take tau2 from the references, for all ranks from the rank that reconstructs them."""
@@ -317,6 +341,7 @@ class Iteration:
         references: References,
         sizes: ImageSizes,
         iteration: int,
+        progress: ProgressMaker,
     ) -> None:
         options = self._options
         if is_cross_correlation(state, options, iteration):
@@ -330,7 +355,7 @@ class Iteration:
             n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"
             if n:
                 settings = self._settings(state, 0, references(0), sizes, iteration)
-                with self._progress(n, label) as bar:
+                with progress(n, label) as bar:
                     part = try_particles(self._session, settings, state.table, ids, bar.update)
             parts = self._comm.allgather(part)
             found = expected_accuracies([part for part in parts if part is not None])

@@ -168,6 +168,7 @@ class SharedExpectation:
         is_last: bool,
         label: str,
         progress: ProgressMaker,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> tuple[list[ExpectationResult], ParticleResults, list[list[int]]]:
         """Run the step.
 
@@ -183,6 +184,8 @@ class SharedExpectation:
             Back-project the images for it.
         label
             For the progress display.
+        meanwhile
+            Called on all ranks while the last sums over particles are added up.
 
         Returns
         -------
@@ -224,6 +227,7 @@ class SharedExpectation:
                 # the last sums over particles are added up meanwhile
                 with timer("reduction"):
                     volumes = reduction.finish(step.started.volumes(state.n_classes))
+                meanwhile()
                 with timer("set-up"):
                     local = step.started.results()
                 with timer("reduction"):
