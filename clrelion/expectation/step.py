@@ -227,6 +227,9 @@ class ExpectationStep:
                 )
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
+                if not session.works_ahead:
+                    # what still waits to be read has no room beside the sums in the plan
+                    bookkeeping.finish()
                 stays_whole = self._stays_whole and volumes.is_fixed_point
                 sums = volumes.whole_sums() if stays_whole else volumes.sums()
             errors.pop_all()
