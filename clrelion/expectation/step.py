@@ -211,7 +211,9 @@ class ExpectationStep:
             )
             lists = LocalLists(session, settings, self._table)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        accumulator = Accumulator(settings, self._table, results, session.deterministic)
+        # sums wait for their result without the references
+        without = replace(settings, references=[])
+        accumulator = Accumulator(without, self._table, results, session.deterministic)
         with ExitStack() as errors:
             bookkeeping = errors.enter_context(Bookkeeping(accumulator))
             while (group := claims.next_group()) is not None:
@@ -227,8 +229,9 @@ class ExpectationStep:
                 )
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
-                if not session.works_ahead:
-                    # what still waits to be read has no room beside the sums in the plan
+                if not (session.works_ahead and self._placement.stays):
+                    # what still waits to be read has no room beside the sums in the plan, nor
+                    # the references that it holds beside other ones
                     bookkeeping.finish()
                 stays_whole = self._stays_whole and volumes.is_fixed_point
                 sums = volumes.whole_sums() if stays_whole else volumes.sums()
