@@ -24,7 +24,9 @@ from clrelion.device.memory import (
     translated_allocation_errors,
 )
 from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
+from clrelion.device.pinned import pinned
 from clrelion.device.profile import Profile
+from clrelion.device.staging import Staging
 from clrelion.device.templates import render, render_source, template_path
 from clrelion.device.transfers import PendingRead, Transfers
 from clrelion.errors import DeviceError, OptionsError
@@ -125,6 +127,7 @@ class DeviceSession:
         # Immediate allocation: a missing byte shows here and not at some later launch.
         self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
         self._hold_limit: int | None = None
+        self._staging: Staging | None = None
         self.peak_bytes = 0
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self.plans: dict[tuple[Any, ...], Any] = {}
@@ -263,17 +266,33 @@ class DeviceSession:
         if host.nbytes:
             self._transfers.write(_memory(array), 0, host)
 
-    def copy_beside(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
-        """Overwrite the beginning of a device array on a queue of its own; returns when done.
+    def write_rows_beside(
+        self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]
+    ) -> None:
+        """Copy host rows to rows ``first`` ... of a device array on another queue; waits for it.
 
-        For another thread than that of the kernels, which must not use the array meanwhile.
+        For other threads than that of the kernels, which must not use these rows meanwhile.
 
         Raises
         ------
         DeviceMemoryError
         """
-        rows = np.ascontiguousarray(host, dtype=array.dtype)
-        self._transfers.write_beside(_memory(array), rows)
+        host = np.ascontiguousarray(rows, dtype=array.dtype)
+        row_bytes = array.nbytes // max(1, array.shape[0])
+        if host.nbytes:
+            self._transfers.write_beside(_memory(array), first * row_bytes, host)
+
+    def staging(self, n_bytes: int) -> Staging:
+        """Host memory that copies to the device start from; the same one as long as it is enough.
+
+        Parameters
+        ----------
+        n_bytes : int
+            Of one of its buffers, at least.
+        """
+        if self._staging is None or self._staging.n_bytes < n_bytes:
+            self._staging = Staging(lambda memory: pinned(self, memory), n_bytes)
+        return self._staging
 
     def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
         """Copy a device array to a new host array; waits for the queue."""

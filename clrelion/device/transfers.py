@@ -92,6 +92,7 @@ class Transfers:
         self._queue = queue
         self._waits_for_uploads = waits_for_uploads
         self._beside: cl.CommandQueue | None = None
+        self._lock = threading.Lock()
         self._reads: cl.CommandQueue | None = None
         self._uploads: deque[cl.Event] = deque()
 
@@ -114,19 +115,20 @@ class Transfers:
             while self._uploads and _is_complete(self._uploads[0]):
                 self._uploads.popleft()
 
-    def write_beside(self, memory: cl.Buffer, host: npt.NDArray[Any]) -> None:
-        """Copy a host array to a buffer on a queue of its own; returns when done.
+    def write_beside(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
+        """Copy a host array to byte ``start`` ... of a buffer on another queue; returns when done.
 
-        For another thread than that of the kernels, which must not use the buffer meanwhile.
+        For other threads than that of the kernels, which must not use these bytes meanwhile.
 
         Raises
         ------
         DeviceMemoryError
         """
         with translated_allocation_errors("copy to the device"):
-            if self._beside is None:
-                self._beside = cl.CommandQueue(self._queue.context, self._queue.device)
-            write_bytes(self._beside, memory, 0, host)
+            with self._lock:
+                if self._beside is None:
+                    self._beside = cl.CommandQueue(self._queue.context, self._queue.device)
+            write_bytes(self._beside, memory, start, host)
 
     def read(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
         """Fill a host array from byte ``start`` ... of a buffer; waits for the queue."""

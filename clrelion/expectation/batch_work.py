@@ -6,6 +6,7 @@ In: a batch of raw images.  Out: its share of the sums (specification E 5, desig
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.accumulate import PendingPart
 from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.coarse_product import chosen_product
+from clrelion.expectation.device_images import DeviceImages
 from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.fine_part import FinePart, FineTools
@@ -24,7 +26,6 @@ from clrelion.expectation.local_lists import LocalLists
 from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.projections import Projector, SliceRows
-from clrelion.expectation.resident_images import ResidentSlice
 from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
@@ -35,6 +36,7 @@ from clrelion.expectation.search_space import (
 )
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.sparse import sparse_differences
+from clrelion.expectation.upload_ahead import LoadedBatch
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import (
     SignificanceSearch,
@@ -42,7 +44,6 @@ from clrelion.expectation.weights import (
     find_significant,
 )
 from clrelion.io.particle_table import ParticleTable
-from clrelion.particles.loader import HostBatch
 from clrelion.planning.step import StepPlan
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class BatchWork:
     Where the host works ahead, the device is given the first half of a batch, getImg and the coarse
     pass, before the second half of the batch before, whose lists need an answer from the device:
     it has something to do while the host waits for that answer and makes the launches.
+
+    Where memory runs out, ``give_up_images`` is asked to give some back; it tells whether it did.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class BatchWork:
         orientation_sums: OrientationSums,
         bookkeeping: Bookkeeping,
         lists: LocalLists,
+        give_up_images: Callable[[], bool],
     ) -> None:
         self._session = session
         self._settings = settings
@@ -104,6 +108,7 @@ class BatchWork:
         )
         self._bookkeeping = bookkeeping
         self._lists = lists
+        self._give_up_images = give_up_images
         self._begun: _Compared | None = None
         self._slice_table: Array | None = None
         self._dense_space: DeviceSpace | None = None
@@ -121,21 +126,16 @@ class BatchWork:
                 plan.keep_panels,
             )
 
-    def process(self, host: HostBatch, uploaded: ResidentSlice | None = None) -> None:
-        """Process one batch as it came from the files; its images may be on the device already."""
-        for bad in host.bad_ids.tolist():
+    def process(self, batch: LoadedBatch) -> None:
+        """Process one batch."""
+        for bad in batch.bad_ids.tolist():
             self._bookkeeping.skip(bad, NOT_FINITE, is_told=True)  # the loader has named it
-        images = host.images if uploaded is None else uploaded
-        self._process_ids(host.ids, images, host.reconstruct_images)
-
-    def process_resident(self, images: ResidentSlice) -> None:
-        """Process one batch whose images are on the device already."""
-        self._process_ids(images.ids, images, None)
+        self._process_ids(batch.ids, batch.images, batch.reconstruct_images)
 
     def _process_ids(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32] | ResidentSlice,
+        images: NDArray[np.float32] | DeviceImages,
         others: NDArray[np.float32] | None,
     ) -> None:
         if len(ids) == 0:
@@ -146,6 +146,10 @@ class BatchWork:
             if self._begun is not None:
                 # alone it may fit
                 self.finish()
+                self._session.release_unused()
+                self._process_ids(ids, images, others)
+                return
+            if self._give_up_images():
                 self._session.release_unused()
                 self._process_ids(ids, images, others)
                 return
@@ -193,7 +197,7 @@ class BatchWork:
     def _coarse(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32] | ResidentSlice,
+        images: NDArray[np.float32] | DeviceImages,
         others: NDArray[np.float32] | None,
     ) -> _Compared:
         """Begin getImg, the coarse pass and the selection of significant samples."""
@@ -331,6 +335,9 @@ class BatchWork:
             with self._session.profile.timer("store"):
                 job = part.first_job(samples)
         except DeviceMemoryError as error:
+            if self._give_up_images():
+                self._session.release_unused()
+                return self._process_part(begun, significant, first, last)
             if last - first == 1:
                 raise
             _log.warning("%s; going on with fewer particles", error)

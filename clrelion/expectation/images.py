@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.fft import BatchFFT2D
+from clrelion.expectation.device_images import DeviceImages
 from clrelion.expectation.image_transfer import ImageTransfer
 from clrelion.expectation.noise_fill import NoiseFill
 from clrelion.expectation.pixels import PixelList, shell_lists
-from clrelion.expectation.resident_images import ResidentSlice
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
 from clrelion.fourier.masks import background_weights
 from clrelion.fourier.shells import round_half_away
@@ -234,7 +234,7 @@ class ImagePreparation:
     def prepare(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32] | ResidentSlice,
+        images: NDArray[np.float32] | DeviceImages,
         table: ParticleTable,
         reconstruct_images: NDArray[np.float32] | None = None,
     ) -> BatchImages:
@@ -307,30 +307,32 @@ class ImagePreparation:
     def _shifted(
         self,
         ids: NDArray[np.int64],
-        images: NDArray[np.float32] | ResidentSlice,
+        images: NDArray[np.float32] | DeviceImages,
         table: ParticleTable,
         offset: NDArray[np.float64],
     ) -> Array:
         session, n = self._session, len(ids)
-        if isinstance(images, ResidentSlice):
-            images_d, source = images.images, images.places
-        else:
-            images_d, source = session.to_device(images), np.arange(n, dtype=np.int32)
+        if not isinstance(images, DeviceImages):
+            images = DeviceImages.in_one(ids, session.to_device(images))
         factor = np.ones(n)
         if self._settings.do_norm_correction:
             factor = self._settings.avg_norm_correction / table.norm_correction[ids]
+        factor_d = session.to_device(factor, session.real)
+        offset_d = session.to_device(offset.astype(np.int32))
         out = session.empty((n, self._box, self._box), session.real)
-        session.kernel("expectation/shift_image")(
-            (self._box**2, n),
-            None,
-            images_d,
-            session.to_device(source),
-            session.to_device(factor, session.real),
-            session.to_device(offset.astype(np.int32)),
-            n,
-            self._box,
-            out,
-        )
+        for images_d, source, target in images.by_buffer():
+            session.kernel("expectation/shift_image")(
+                (self._box**2, len(source)),
+                None,
+                images_d,
+                session.to_device(source),
+                session.to_device(target),
+                factor_d,
+                offset_d,
+                len(source),
+                self._box,
+                out,
+            )
         return out
 
     def _masked(self, ids: NDArray[np.int64], images: Array) -> Array:

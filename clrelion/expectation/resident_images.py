@@ -1,59 +1,61 @@
-"""Particle images that stay on the device from the first iteration on, where they fit."""
+"""Particle images that stay on the device from the first iteration on, as many as have room."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.device.memory import MemoryBudget, format_bytes
+from clrelion.device.memory import format_bytes
 from clrelion.errors import DeviceMemoryError
 from clrelion.io.particle_table import ParticleTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyopencl.array import Array
 
     from clrelion.device.session import DeviceSession
 
-__all__ = ["ResidentImages", "ResidentSlice"]
+__all__ = ["ResidentImages"]
 
 _log = logging.getLogger(__name__)
-
-_SHARE = 0.25
-"""Part of the budget that images may take."""
 
 _ROOM_FOR_MORE = 1.25
 """Room for images relative to those of the share as it is at first."""
 
+_N_BUFFERS = 16
+_SMALLEST_BUFFER_BYTES = 2**28
+"""Memory is taken and given up in so many pieces, if they are not too small or too large."""
 
-@dataclass(frozen=True)
-class ResidentSlice:
-    """Images of some particles, on the device.
+_SMALLEST_GROWTH = 0.125
+"""Part of the images wanted that is worth more memory in a later iteration."""
 
-    Attributes
-    ----------
-    ids
-        int64, (n,); the particles.
-    images
-        float32 device array, (n_held, box, box); images of an optics group, as read.
-    places
-        int32, (n,); which of them are meant.
-    """
+_GOLDEN = 0.6180339887498949
 
-    ids: NDArray[np.int64]
+
+@dataclass
+class _Buffer:
+    """Room for images of one optics group; ``free`` are places without an image."""
+
     images: Array
-    places: NDArray[np.int32]
+    group: int
+    free: NDArray[np.int32]
 
-    def __getitem__(self, span: slice) -> ResidentSlice:
-        """Images of a part of the particles."""
-        return ResidentSlice(self.ids[span], self.images, self.places[span])
+    @property
+    def part_free(self) -> float:
+        return len(self.free) / max(1, self.images.shape[0])
 
 
 class ResidentImages:
     """Images of this rank's share on the device, filled as they are read for the first time.
+
+    Where there is no room for all of them, those that are held are spread evenly over the set, so
+    that every batch has some of them: the device works on these while others are read.
 
     Parameters
     ----------
@@ -61,134 +63,228 @@ class ResidentImages:
         Device; on CPUs nothing is held, since the files are in the same memory already.
     table
         Particles.
-    budget
-        Memory that the run may use.
     own
         int64; particles of this rank's share.
-
-    Attributes
-    ----------
-    is_on
-        Images are held.
+    largest_bytes
+        Largest single buffer.
     """
 
     def __init__(
         self,
         session: DeviceSession,
         table: ParticleTable,
-        budget: MemoryBudget,
         own: NDArray[np.int64],
+        largest_bytes: int,
     ) -> None:
         self._session = session
         self._table = table
-        self._places = np.full(table.n, -1, dtype=np.int32)
-        self._stacks: dict[int, list[Array]] = {}
+        self._sizes = [4 * optics.box_px**2 for optics in table.optics]
+        self._largest = largest_bytes
+        self._buffers: dict[int, _Buffer] = {}
+        self._n_made = 0
+        self._buffer = np.full(table.n, -1, dtype=np.int32)
+        self._place = np.full(table.n, -1, dtype=np.int32)
+        self._room = 0
+        self._most_bytes: int | None = None
+        self._told_bytes = 0
+        # evenly spread over any part of the particles
+        self._draw = (_GOLDEN * np.arange(table.n)) % 1.0
+        self._chosen = np.zeros(table.n, dtype=np.bool_)
+        self._own = own
         n_groups = len(table.optics)
-        counts = np.bincount(table.optics_group[own], minlength=n_groups)
         everybody = np.bincount(table.optics_group, minlength=n_groups)
         # shares move a little with the speeds of the devices
-        counts = np.minimum(everybody, np.ceil(_ROOM_FOR_MORE * counts).astype(np.int64))
-        self._counts = counts
-        images = [4 * o.box_px**2 for o in table.optics]
-        self._n_bytes = sum(int(n) * size for n, size in zip(counts, images, strict=True))
-        largest = budget.largest_allocation_bytes
-        self._rows = [max(1, largest // size) for size in images]
-        self.is_on = (
-            not session.is_cpu
-            and self._n_bytes <= _SHARE * budget.bytes
-            and max(images, default=0) <= largest
-        )
-        self._free: dict[int, NDArray[np.int32]] = {}
+        counts = np.ceil(_ROOM_FOR_MORE * self._own_counts()).astype(np.int64)
+        self._wanted = np.minimum(everybody, counts)
+
+    @property
+    def is_on(self) -> bool:
+        """Images are held."""
+        return bool(self._buffers)
 
     @property
     def is_empty(self) -> bool:
         """Whether no image has been read yet."""
-        return not self._stacks
-
-    def is_filling(self, group: int) -> bool:
-        """Tell whether no image of an optics group has been read yet."""
-        return self.is_on and group not in self._stacks
+        return bool((self._buffer < 0).all())
 
     @property
-    def bytes_to_come(self) -> int:
-        """Bytes of images that will be held and have no place on the device yet."""
-        if not self.is_on:
-            return 0
-        held = sum(int(part.nbytes) for stack in self._stacks.values() for part in stack)
-        return max(0, self._n_bytes - held)
+    def n_bytes(self) -> int:
+        """Bytes that are taken from the device."""
+        return sum(int(buffer.images.nbytes) for buffer in self._buffers.values())
 
-    def find(self, ids: NDArray[np.int64]) -> list[ResidentSlice] | None:
-        """Give the images of particles of one optics group, or None if any is not held.
+    @property
+    def arrays(self) -> Mapping[int, Array]:
+        """Buffers by number."""
+        return {number: buffer.images for number, buffer in self._buffers.items()}
+
+    def leave_room(self, n_bytes: int) -> None:
+        """Let images take so much device memory from now on; what is more is given back.
+
+        Before a step and what is allocated for it.
+        """
+        self._room = n_bytes
+        while self.n_bytes > n_bytes:
+            self._drop(max(self._buffers))
+
+    def fill_room(self) -> None:
+        """Take the memory that images may have, at the beginning of a step.
+
+        Places of images that were to be read and were not are free again.
+        """
+        if self._session.is_cpu:
+            return
+        room = self._room if self._most_bytes is None else min(self._room, self._most_bytes)
+        wanted = int(np.dot(self._wanted, self._sizes))
+        target = min(room, wanted)
+        if target - self.n_bytes >= _SMALLEST_GROWTH * wanted or not self._buffers:
+            self._grow(target, target / max(1, wanted))
+        if self.n_bytes != self._told_bytes:
+            self._told_bytes = self.n_bytes
+            _log.info(
+                "Particle images: %s stay on the device, room for %d %% of them",
+                format_bytes(self.n_bytes),
+                round(100 * min(1.0, self._rows().sum() / max(1, self._own_counts().sum()))),
+            )
+        self._choose()
+        self._find_free()
+
+    def find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Tell where images are.
 
         Returns
         -------
-        list
-            Parts that lie in one buffer each; together all particles, in another order perhaps.
+        buffer, place
+            int32, (n,); number of the buffer, -1 for images that are not held, and place in it.
         """
-        if not self.is_on or not len(ids) or (self._places[ids] < 0).any():
-            return None
-        group = int(self._table.optics_group[ids[0]])
-        stack, row = np.divmod(self._places[ids], self._rows[group])
-        return [
-            ResidentSlice(ids[stack == i], self._stacks[group][i], row[stack == i])
-            for i in np.unique(stack).tolist()
-        ]
+        return self._buffer[ids], self._place[ids]
 
-    def keep(self, ids: NDArray[np.int64], images: NDArray[np.float32]) -> None:
-        """Hold images of particles of one optics group that have just been read, if there is room.
+    def is_waiting(self, group: int) -> bool:
+        """Tell whether some images of an optics group are not held, if only for now."""
+        own = self._own[self._table.optics_group[self._own] == group]
+        return bool((self._buffer[own] < 0).any())
+
+    def reserve(
+        self, ids: NDArray[np.int64], run: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Give places to images of one optics group that will be read now.
+
+        They count as held only once `confirm` is told so.
 
         Parameters
         ----------
-        images
-            float32, (n, box, box).
-        """
-        fresh = np.flatnonzero(self._places[ids] < 0)
-        if not self.is_on or not len(fresh):
-            return
-        group = int(self._table.optics_group[ids[0]])
-        try:
-            if group not in self._stacks:
-                self._make_stacks(group)
-            places = self._free[group][: len(fresh)]
-            fresh = fresh[: len(places)]
-            stack, row = np.divmod(places, self._rows[group])
-            # places in a row are written at once
-            cuts = np.flatnonzero((np.diff(places) != 1) | (np.diff(stack) != 0)) + 1
-            for run in np.split(np.arange(len(places)), cuts):
-                if len(run):
-                    array = self._stacks[group][int(stack[run[0]])]
-                    self._session.write_rows(array, int(row[run[0]]), images[fresh[run]])
-        except DeviceMemoryError:
-            self.release()
-            return
-        self._places[ids[fresh]] = places
-        self._free[group] = self._free[group][len(places) :]
+        run
+            Images in a row that are copied at once: they get places in a row if they can.
 
-    def _make_stacks(self, group: int) -> None:
-        """Allocate room for an optics group, in as many buffers as it takes."""
-        if not self._stacks:
-            _log.info("Particle images stay on the device: %s", format_bytes(self._n_bytes))
-        n, box, rows = int(self._counts[group]), self._table.optics[group].box_px, self._rows[group]
-        self._stacks[group] = [
-            self._session.empty((min(rows, n - first), box, box), np.float32)
-            for first in range(0, n, rows)
-        ]
-        self._free[group] = np.arange(n, dtype=np.int32)
+        Returns
+        -------
+        buffer, place
+            int32, (n,); -1 for those that will not be held.
+        """
+        number, place = (np.full(len(ids), -1, dtype=np.int32) for _ in range(2))
+        group = int(self._table.optics_group[ids[0]]) if len(ids) else -1
+        buffers = {i: b for i, b in self._buffers.items() if b.group == group}
+        chosen = np.flatnonzero(self._chosen[ids])
+        while len(chosen):
+            # buffers are filled alike, so that giving one up hits no batch more than others
+            most = max(buffers, key=lambda i: buffers[i].part_free, default=-1)
+            if most < 0 or not len(buffers[most].free):
+                break
+            buffer = buffers[most]
+            part = chosen[: min(run, len(buffer.free))]
+            chosen = chosen[len(part) :]
+            number[part], place[part] = most, buffer.free[: len(part)]
+            buffer.free = buffer.free[len(part) :]
+        return number, place
+
+    def confirm(
+        self, ids: NDArray[np.int64], number: NDArray[np.int32], place: NDArray[np.int32]
+    ) -> None:
+        """Hold images that have arrived at their places."""
+        there = np.isin(number, list(self._buffers))
+        self._buffer[ids[there]] = number[there]
+        self._place[ids[there]] = place[there]
 
     def retain(self, own: NDArray[np.int64]) -> None:
         """Make room: particles that are not of this rank's share any more are held no longer."""
-        is_own = np.zeros(len(self._places), dtype=np.bool_)
+        self._own = own
+        is_own = np.zeros(self._table.n, dtype=np.bool_)
         is_own[own] = True
-        gone = np.flatnonzero((self._places >= 0) & ~is_own)
-        for group in self._free:
-            freed = gone[self._table.optics_group[gone] == group]
-            self._free[group] = np.sort(np.append(self._free[group], self._places[freed]))
-        self._places[gone] = -1
+        self._forget(~is_own)
+        self._choose()
+        self._find_free()
 
-    def release(self) -> None:
-        """Hold nothing from now on."""
-        _log.info("Particle images do not stay on the device: the memory is needed")
-        self.is_on = False
-        self._stacks.clear()
-        self._free.clear()
-        self._places[:] = -1
+    def give_up(self) -> bool:
+        """Give half of the memory back for good; tells whether there was any."""
+        if not self._buffers:
+            return False
+        before = self.n_bytes
+        for number in sorted(self._buffers)[len(self._buffers) // 2 :]:
+            self._drop(number)
+        self._most_bytes = self.n_bytes
+        _log.info(
+            "Particle images: %s of %s stay on the device, the other memory is needed",
+            format_bytes(self.n_bytes),
+            format_bytes(before),
+        )
+        self._choose()
+        return True
+
+    def _own_counts(self) -> NDArray[np.int64]:
+        groups = self._table.optics_group[self._own]
+        return np.bincount(groups, minlength=len(self._table.optics))
+
+    def _rows(self) -> NDArray[np.int64]:
+        """Images that there is room for, by optics group."""
+        rows = np.zeros(len(self._sizes), dtype=np.int64)
+        for buffer in self._buffers.values():
+            rows[buffer.group] += buffer.images.shape[0]
+        return rows
+
+    def _grow(self, n_bytes: int, part: float) -> None:
+        """Take memory for a part of the images of each optics group, if it is there."""
+        piece = min(self._largest, max(_SMALLEST_BUFFER_BYTES, n_bytes // _N_BUFFERS))
+        n_before = len(self._buffers)
+        try:
+            for group, rows in self._rows_to_add(part, piece):
+                box = self._table.optics[group].box_px
+                images = self._session.empty((rows, box, box), np.float32)
+                self._buffers[self._n_made] = _Buffer(images, group, np.empty(0, np.int32))
+                self._n_made += 1
+        except DeviceMemoryError as error:
+            _log.warning("%s; going on with fewer images on the device", error)
+            self._most_bytes = self.n_bytes
+        if len(self._buffers) > n_before:
+            # work that is under way may still use the memory they were given
+            self._session.finish()
+
+    def _rows_to_add(self, part: float, piece: int) -> Iterator[tuple[int, int]]:
+        """Sizes of buffers to make: optics group and images."""
+        missing = np.floor(part * self._wanted).astype(np.int64) - self._rows()
+        for group, size in enumerate(self._sizes):
+            most = max(piece, min(size, self._largest)) // size
+            while most and missing[group] > 0:
+                rows = min(most, int(missing[group]))
+                missing[group] -= rows
+                yield group, rows
+
+    def _drop(self, number: int) -> None:
+        del self._buffers[number]
+        self._forget(self._buffer == number)
+
+    def _forget(self, gone: NDArray[np.bool_]) -> None:
+        self._buffer[gone] = -1
+        self._place[gone] = -1
+
+    def _choose(self) -> None:
+        """Choose the particles to hold."""
+        share = (self._rows() / np.maximum(1, self._own_counts()))[self._table.optics_group]
+        is_own = np.zeros(self._table.n, dtype=np.bool_)
+        is_own[self._own] = True
+        # others' images take no place that own ones need
+        self._chosen = (self._draw < share) & (is_own | (share >= 1.0))
+
+    def _find_free(self) -> None:
+        for number, buffer in self._buffers.items():
+            is_free = np.ones(buffer.images.shape[0], dtype=np.bool_)
+            is_free[self._place[self._buffer == number]] = False
+            buffer.free = np.flatnonzero(is_free).astype(np.int32)

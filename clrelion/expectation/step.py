@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clrelion.device.memory import MemoryBudget
 from clrelion.errors import NumericalError
@@ -28,15 +26,15 @@ from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.plan import step_size
 from clrelion.expectation.projections import Projector
-from clrelion.expectation.resident_images import ResidentImages, ResidentSlice
+from clrelion.expectation.resident_images import ResidentImages
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.upload_ahead import UploadAhead
+from clrelion.expectation.upload_ahead import ComingBatch, ReadOnHost, UploadAhead
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
 from clrelion.parallel.sharing import ShareClaims
-from clrelion.particles.loader import HostBatch, ImageSource, ReadAhead
+from clrelion.particles.read_ahead import ImageSource, ReadAhead
 from clrelion.planning.limits import DeviceLimits
 from clrelion.planning.step import StepPlan, plan_step
 from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volumes
@@ -52,15 +50,6 @@ _LARGEST_SCALE = 10000.0
 _READ_AHEAD_BATCHES = 4
 _TYPICAL_ITERATIONS = 20
 """How often the images are transformed in a run, for the choice of the FFT library."""
-
-
-@dataclass(frozen=True)
-class _Claimed:
-    """Particles to work on next, on the device already or being read."""
-
-    ids: NDArray[np.int64]
-    resident: list[ResidentSlice] | None
-    read: Future[tuple[HostBatch, ResidentSlice | None]] | None
 
 
 class StartedStep:
@@ -225,7 +214,7 @@ class ExpectationStep:
                 work = BatchWork(
                     *(session, settings, self._table, setup, plan, projector, tables, volumes),
                     orientation_sums,
-                    *(bookkeeping, lists),
+                    *(bookkeeping, lists, self._give_up_images),
                 )
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
@@ -248,51 +237,48 @@ class ExpectationStep:
         progress: Callable[[int], None],
     ) -> None:
         """Process particles of one optics group, from the device or from the files."""
-        resident = None if self._reconstruct_images is not None else self._resident
-        if resident is not None and resident.is_filling(group):
+        session, resident = self._session, self._resident_for_step
+        if not session.is_cpu and resident is not None and resident.is_waiting(group):
             # several batches, so that reading goes on while the device works
             batch_size = min(batch_size, max(1, -(-claims.expected(group) // _READ_AHEAD_BATCHES)))
-        stays = resident is not None and resident.is_on
         box = self._table.optics[group].box_px
-        with (
-            ReadAhead(self._table, self._images, self._reconstruct_images) as ahead,
-            UploadAhead(self._session, box, batch_size, is_on=not stays) as uploads,
-        ):
+        with ReadAhead(self._table, self._images, self._reconstruct_images) as ahead:
+            source: ReadOnHost | UploadAhead = ReadOnHost(ahead)
+            if not session.is_cpu:
+                source = UploadAhead(session, ahead, resident, box, batch_size)
+            rest = np.empty(0, dtype=np.int64)
 
-            def claim() -> _Claimed | None:
-                ids = claims.claim(group, batch_size)
+            def claim() -> ComingBatch | None:
+                nonlocal rest
+                # neighbours in the table are neighbours in their files
+                ids = rest if len(rest) else np.sort(claims.claim(group, batch_size))
                 if not len(ids):
                     return None
-                found = None if resident is None else resident.find(ids)
-                with self._session.profile.timer("getDiff"):
-                    for part in [ids] if found is None else [one.ids for one in found]:
-                        lists.begin(part)
-                if found is not None:
-                    return _Claimed(ids, found, None)
-                return _Claimed(ids, None, uploads.send(ahead.read(ids)))
+                coming, rest = source.begin(ids)
+                with session.profile.timer("getDiff"):
+                    lists.begin(coming.ids)
+                return coming
 
             current = claim()
             while current is not None:
                 # what is on the device already and shares its orientations needs no time before
-                is_ahead = current.read is not None or lists.are_needed
+                is_ahead = not current.is_here or lists.are_needed
                 following = claim() if is_ahead else None
-                if current.read is None:
-                    for part in current.resident or []:
-                        work.process_resident(part)
-                else:
-                    batch, uploaded = current.read.result()
-                    if resident is not None:
-                        resident.keep(batch.ids, batch.images)
-                    work.process(batch, uploaded)
-                    uploads.note_use(uploaded)
+                work.process(current.result())
+                current.note_use()
                 progress(len(current.ids))
                 current = following or claim()
             work.finish()
 
+    @property
+    def _resident_for_step(self) -> ResidentImages | None:
+        """Images that stay; other images for back-projection are read beside those, all of them."""
+        return None if self._reconstruct_images is not None else self._resident
+
     def _leave_room(self) -> None:
         """Take what is on the device already, but is not of this step, out of the budget.
 
-        Volumes that stay there: the other half-set's references and sums.
+        Images, and volumes that stay there: the other half-set's references and sums.
         """
         session = self._session
         if session.deterministic and session.is_cpu:
@@ -306,10 +292,11 @@ class ExpectationStep:
             if isinstance(r, DeviceReferenceTransform)
         }
         others = max(0, self._session.allocated_bytes - sum(own.values()))
-        if self._resident is not None:
-            others += self._resident.bytes_to_come
         left = max(1, self._budget.bytes - others)
         self._budget = replace(self._budget, limit_bytes=left)
+
+    def _give_up_images(self) -> bool:
+        return self._resident is not None and self._resident.give_up()
 
     def _check_scales(self) -> None:
         """Refuse an intensity scale that has run away; warn of one too small (E 5.6)."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import StarError
+from clrelion.io.image_names import parse_image_name, resolve_image_path
 from clrelion.io.mrc_header import read_stack_header
-from clrelion.io.mrc_stack import parse_image_name, resolve_image_path
 from clrelion.io.star import StarBlock
 
 _GROUPING_LABELS = (

@@ -1,7 +1,7 @@
 """Random access to the images of MRC stacks.
 
-Stacks are memory-mapped and images are copied out one batch at a time: there is never a second
-copy of a stack.  Specification E 2.8.
+Images are read from their places in the files straight into the caller's memory: there is never a
+second copy of a stack.  Specification E 2.8.
 """
 
 import logging
@@ -15,97 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import ImageError
-from clrelion.io.mrc_header import StackHeader, copy_pixels, map_memory, read_stack_header
+from clrelion.io.image_names import ImageNames, parse_image_name, resolve_image_path
+from clrelion.io.mrc_header import StackHeader, copy_pixels, read_stack_header
 
 _log = logging.getLogger(__name__)
 
-_STACK_HINT = ":mrcs"
-_MAP_HINT = ":mrc"
-
-
-def parse_image_name(name: str) -> tuple[int | None, str]:
-    """Split ``000123@stack.mrcs`` into the 0-based index and the file.
-
-    Parameters
-    ----------
-    name
-        rlnImageName.  A trailing ``:mrcs`` tells that a file of any extension is a stack.
-
-    Returns
-    -------
-    tuple
-        0-based index (None without ``@``: the only image of its file) and file name.
-
-    Raises
-    ------
-    ImageError
-        No number before ``@``, number 0, or a plain map named as a stack.
-
-    Notes
-    -----
-    Specification E 2.8.
-    """
-    number, at, file = name.partition("@")
-    file = file if at else name
-    is_hinted = file.endswith(_STACK_HINT)
-    file = file.removesuffix(_STACK_HINT).removesuffix(_MAP_HINT)
-    if not at:
-        return None, file
-    if not number.isascii() or not number.isdigit() or int(number) == 0:
-        raise ImageError(
-            f"{name}: rlnImageName must be <number>@<stack> with numbers from 1; correct the name"
-        )
-    if not is_hinted:
-        extension = file.rpartition(".")[2]
-        if "mrcs" not in extension and "st" not in extension:
-            raise ImageError(
-                f"{name}: a stack must end in .mrcs or .st; rename {file}, or write {file}:mrcs"
-            )
-    return int(number) - 1, file
-
-
-def resolve_image_path(
-    file: str, star_path: str | os.PathLike[str] | None, folder: str | None = None
-) -> tuple[Path, bool]:
-    """Find an image file from the working directory, else from the STAR file's folder.
-
-    Parameters
-    ----------
-    file
-        File name as in the STAR file.
-    star_path
-        The STAR file, or None.
-    folder
-        Where images were when the run began; looked at before the STAR file's folder.
-
-    Returns
-    -------
-    tuple
-        Path, and whether it was found in another folder than the working directory.
-
-    Raises
-    ------
-    ImageError
-        Found in none of these places.
-    """
-    path = Path(file)
-    if path.is_file():
-        return path, False
-    places = f"the working directory ({Path.cwd()})"
-    if star_path is not None and not path.is_absolute():
-        beside = Path(star_path).parent
-        for other in (Path(folder or beside), beside):
-            if (other / path).is_file():
-                return other / path, True
-        places += f" nor in {beside}, the folder of {Path(star_path).name}"
-    raise ImageError(
-        f"{file}: no such image file in {places}; start in the project directory, "
-        "or correct rlnImageName"
-    )
+_CONVERTED_BYTES = 2**22
+"""Stored pixels that are converted at a time."""
 
 
 class ImageReader:
-    """Random access to the images of many stacks through cached memory maps.
+    """Random access to the images of many stacks, whose files stay open.
 
     Parameters
     ----------
@@ -131,7 +51,8 @@ class ImageReader:
         self._folder = folder
         self._star_path = star_path
         self._max_open = max_open
-        self._open: OrderedDict[str, tuple[StackHeader, NDArray[np.generic]]] = OrderedDict()
+        self._open: OrderedDict[str, _OpenStack] = OrderedDict()
+        self._headers: dict[str, tuple[Path, StackHeader]] = {}
         self._lock = threading.Lock()
         self._has_warned = False
 
@@ -165,22 +86,61 @@ class ImageReader:
         ImageError
             Missing or truncated stack, number beyond its end, or wrong box; names file and row.
         """
-        for position, name in enumerate(image_names):
-            row = position + 1 if rows is None else int(rows[position])
-            header, stored, index = self._locate(name, row, box_px)
+        names = ImageNames(image_names)
+        return self.read_some(names, np.arange(len(names)), rows, box_px, out)
+
+    def read_some(
+        self,
+        names: ImageNames,
+        ids: NDArray[np.int64],
+        rows: Sequence[int] | NDArray[np.int64] | None = None,
+        box_px: int | None = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Read some images of a list, those that follow each other in a stack at once.
+
+        Parameters
+        ----------
+        names
+            The list.
+        ids
+            int64, (n,); which of them.
+        rows
+            1-based rows in the STAR file of the whole list, for messages; default 1, 2 ...
+        box_px, out
+            As in :meth:`read`.
+
+        Returns
+        -------
+        ndarray
+            float32, (n, box, box); as :meth:`read`.
+
+        Raises
+        ------
+        ImageError
+            As :meth:`read`.
+        """
+        file, number = names.file[ids], names.number[ids]
+        follows = (np.diff(file) == 0) & (np.diff(number) == 1) & (number[:-1] >= 0)
+        starts = np.append(0, np.flatnonzero(~follows) + 1).tolist() if len(ids) else []
+        for first, last in zip(starts, [*starts[1:], len(ids)], strict=False):
+            stack = self._located(names, ids[first:last], rows, box_px)
             if out is None:
-                out = np.empty((len(image_names), header.ny, header.nx), dtype=np.float32)
-            box_px = out.shape[-1]
-            if (header.ny, header.nx) != (box_px, box_px):
-                raise self._wrong_box(name, row, header, box_px)
-            copy_pixels(stored[index], header, out[position])
+                box_px = stack.header.nx if box_px is None else box_px
+                out = np.empty((len(ids), box_px, box_px), dtype=np.float32)
+            if out.shape[1:] != (stack.header.ny, stack.header.nx):
+                raise self._wrong_box(names, int(ids[first]), rows, stack.header, out.shape[-1])
+            try:
+                stack.read(max(0, int(number[first])), out[first:last])
+            except ImageError as error:
+                raise ImageError(f"{self._where(rows, int(ids[first]))}: {error}") from error
         if out is None:
             out = np.empty((0, box_px or 0, box_px or 0), dtype=np.float32)
         return out
 
     def verify(
         self,
-        image_names: Sequence[str],
+        names: ImageNames,
         rows: Sequence[int] | NDArray[np.int64] | None,
         boxes_px: NDArray[np.int64],
     ) -> None:
@@ -188,8 +148,8 @@ class ImageReader:
 
         Parameters
         ----------
-        image_names
-            n rlnImageName values.
+        names
+            n images.
         rows
             Their 1-based rows in the STAR file, for messages; None: 1..n.
         boxes_px
@@ -200,63 +160,153 @@ class ImageReader:
         ImageError
             As :meth:`read`.
         """
-        for position, name in enumerate(image_names):
-            row = position + 1 if rows is None else int(rows[position])
-            self._locate(name, row, int(boxes_px[position]))
+        if not len(names):
+            return
+        order = np.lexsort((boxes_px, names.file))
+        keys = np.stack([names.file[order], boxes_px[order]])
+        cuts = np.flatnonzero((np.diff(keys) != 0).any(axis=0)) + 1
+        # in the order of the list, so that the first mistake is told
+        members = sorted(np.split(order, cuts), key=lambda ids: int(ids.min()))
+        for ids in members:
+            self._located(names, np.sort(ids), rows, int(boxes_px[ids[0]]))
 
     def close(self) -> None:
         """Forget all open stacks."""
         with self._lock:
             self._open.clear()
+            self._headers.clear()
 
-    def _locate(
-        self, name: str, row: int, box_px: int | None
-    ) -> tuple[StackHeader, NDArray[np.generic], int]:
-        """Header, memory map and index of an image, checked."""
+    def _located(
+        self,
+        names: ImageNames,
+        ids: NDArray[np.int64],
+        rows: Sequence[int] | NDArray[np.int64] | None,
+        box_px: int | None,
+    ) -> "_OpenStack":
+        """Open the stack of images that have one in common, and check that it holds them."""
+        first = int(ids[0])
         try:
-            index, file = parse_image_name(name)
-            header, stored = self._stack(file)
+            if names.file[first] < 0:
+                parse_image_name(names.names[first])  # says what is wrong with it
+            file = names.files[names.file[first]]
+            stack = self._stack(file)
         except ImageError as error:
-            raise ImageError(f"{self._where(row)}: {error}") from error
-        if index is None and header.nz > 1:
+            raise ImageError(f"{self._where(rows, first)}: {error}") from error
+        header, number = stack.header, names.number[ids]
+        if header.nz > 1 and (number < 0).any():
+            where = self._where(rows, int(ids[number < 0][0]))
             raise ImageError(
-                f"{self._where(row)}: {file} holds {header.nz} images; "
-                f"name one of them, as 000001@{file}"
+                f"{where}: {file} holds {header.nz} images; name one of them, as 000001@{file}"
             )
-        if index is not None and index >= header.nz:
+        if (number >= header.nz).any():
+            beyond = int(ids[number >= header.nz][0])
             raise ImageError(
-                f"{self._where(row)}: {name}: {file} holds only {header.nz} images; "
-                "remove this row or restore the stack it was written for"
+                f"{self._where(rows, beyond)}: {names.names[beyond]}: {file} holds only "
+                f"{header.nz} images; remove this row or restore the stack it was written for"
             )
         if box_px is not None and (header.ny, header.nx) != (box_px, box_px):
-            raise self._wrong_box(name, row, header, box_px)
-        return header, stored, index or 0
+            raise self._wrong_box(names, first, rows, header, box_px)
+        return stack
 
-    def _stack(self, file: str) -> tuple[StackHeader, NDArray[np.generic]]:
-        """Header and memory map of a stack, from the cache or newly opened."""
+    def _stack(self, file: str) -> "_OpenStack":
+        """Give an open stack; the files used last stay open."""
         with self._lock:
-            if file in self._open:
+            stack = self._open.get(file)
+            if stack is not None:
                 self._open.move_to_end(file)
-                return self._open[file]
-            path, is_beside_star = resolve_image_path(file, self._star_path, self._folder)
-            if is_beside_star and not self._has_warned:
-                self._has_warned = True
-                _log.warning(
-                    "Images such as %s are not in the working directory; reading them from %s",
-                    file,
-                    path.parent,
-                )
-            header = read_stack_header(path)
-            self._open[file] = header, map_memory(path, header)
+                return stack
+            known = self._headers.get(file)
+        # threads need not wait for what another one opens
+        path, header = known or self._found(file)
+        stack = _OpenStack(path, header)
+        with self._lock:
+            self._headers[file] = path, header
+            stack = self._open.setdefault(file, stack)
+            self._open.move_to_end(file)
             while len(self._open) > self._max_open:
                 self._open.popitem(last=False)
-            return self._open[file]
+        return stack
 
-    def _where(self, row: int) -> str:
-        return f"{self._star_path or 'image list'} row {row}"
+    def _found(self, file: str) -> tuple[Path, StackHeader]:
+        path, is_beside_star = resolve_image_path(file, self._star_path, self._folder)
+        if is_beside_star and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "Images such as %s are not in the working directory; reading them from %s",
+                file,
+                path.parent,
+            )
+        return path, read_stack_header(path)
 
-    def _wrong_box(self, name: str, row: int, header: StackHeader, box_px: int) -> ImageError:
+    def _where(self, rows: Sequence[int] | NDArray[np.int64] | None, i: int) -> str:
+        return f"{self._star_path or 'image list'} row {i + 1 if rows is None else int(rows[i])}"
+
+    def _wrong_box(
+        self,
+        names: ImageNames,
+        i: int,
+        rows: Sequence[int] | NDArray[np.int64] | None,
+        header: StackHeader,
+        box_px: int,
+    ) -> ImageError:
         return ImageError(
-            f"{self._where(row)}: {name} is {header.nx} x {header.ny} px, but its optics group has "
-            f"rlnImageSize {box_px}; correct the optics table or give it an optics group of its own"
+            f"{self._where(rows, i)}: {names.names[i]} is {header.nx} x {header.ny} px, but its "
+            f"optics group has rlnImageSize {box_px}; correct the optics table or give it an "
+            "optics group of its own"
         )
+
+
+class _OpenStack:
+    """A stack's file, open for as long as anybody has this object."""
+
+    def __init__(self, path: Path, header: StackHeader) -> None:
+        self.header = header
+        self._path = path
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def read(self, first: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out``, float32, (n, ny, nx), C order, with images from ``first`` on.
+
+        Raises
+        ------
+        ImageError
+            The file has become shorter, or cannot be read.
+        """
+        header = self.header
+        shape = header.stored_shape[1:]
+        n_bytes = int(np.prod(shape)) * header.dtype.itemsize
+        start = header.data_offset + first * n_bytes
+        if header.dtype == np.float32 and out.flags.c_contiguous:
+            self._fill(out, start)
+            return
+        step = max(1, _CONVERTED_BYTES // n_bytes)
+        stored = np.empty((min(step, len(out)), *shape), dtype=header.dtype)
+        for begin in range(0, len(out), step):
+            part = out[begin : begin + step]
+            self._fill(stored[: len(part)], start + begin * n_bytes)
+            copy_pixels(stored[: len(part)], header, part)
+
+    def _fill(self, array: NDArray[np.generic], start: int) -> None:
+        memory = memoryview(array.reshape(-1).view(np.uint8).data)
+        done = 0
+        while done < len(memory):
+            try:
+                n = os.preadv(self._descriptor, [memory[done:]], start + done)
+            except OSError as error:
+                raise self._unreadable(error) from error
+            if n == 0:
+                raise ImageError(
+                    f"{self._path}: has become shorter since the run began; restore it"
+                )
+            done += n
+
+    def _unreadable(self, error: OSError) -> ImageError:
+        return ImageError(f"{self._path}: cannot be read ({error.strerror}); check the path")

@@ -1,53 +1,28 @@
 """Batches of particle images, read ahead of their use."""
 
-import logging
+import threading
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import ImageError
+from clrelion.io.image_names import ImageNames
 from clrelion.io.mrc_stack import ImageReader
 from clrelion.io.particle_table import ParticleTable
+from clrelion.particles.read_ahead import HostBatch, ImageSource, ReadAhead, reader_threads
 
-_log = logging.getLogger(__name__)
+__all__ = [
+    "BatchLoader",
+    "HostBatch",
+    "ImageSource",
+    "ParticleImages",
+    "PrereadImages",
+    "split_into_batches",
+]
 
 _PREREAD_CHUNK = 256
-
-
-@dataclass
-class HostBatch:
-    """Images of some particles of one optics group, in host memory.
-
-    Attributes
-    ----------
-    ids
-        int64, (b,): particle indices; b may be 0 if all particles of the batch were bad.
-    images
-        float32, (b, box, box); real space, [y, x], origin at index box // 2.
-    optics_group
-        0-based optics group of all of them.
-    bad_ids
-        int64: particles left out because their image holds NaN or infinity.
-    reconstruct_images
-        Images for back-projection in place of ``images``, shaped like them; None: the same.
-    """
-
-    ids: NDArray[np.int64]
-    images: NDArray[np.float32]
-    optics_group: int
-    bad_ids: NDArray[np.int64]
-    reconstruct_images: NDArray[np.float32] | None = None
-
-
-class ImageSource(Protocol):
-    """Gives the images of particles."""
-
-    def read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Images of some particles of one optics group, float32, (b, box, box)."""
 
 
 class ParticleImages:
@@ -73,10 +48,19 @@ class ParticleImages:
         names = table.reconstruct_image_name if use_reconstruct_images else table.image_name
         if names is None:
             raise ImageError(f"{table.star_path}: has no rlnReconstructImageName column; add it")
-        self._names = names
+        self._strings = names
+        self._names: ImageNames | None = None
+        self._lock = threading.Lock()
         self._table = table
         self._reader = reader
         self._boxes = table.boxes_px
+
+    def _located(self) -> ImageNames:
+        """Give the names in parts, which takes a moment for many particles."""
+        with self._lock:
+            if self._names is None:
+                self._names = ImageNames(self._strings)
+            return self._names
 
     def verify(self) -> None:
         """Check that every image exists with the box of its optics group; reads no pixel.
@@ -86,7 +70,7 @@ class ParticleImages:
         ImageError
             Names the file and the row of the first image that does not.
         """
-        self._reader.verify(self._names, self._table.source_row, self._boxes)
+        self._reader.verify(self._located(), self._table.source_row, self._boxes)
 
     def read(
         self, ids: NDArray[np.int64], out: NDArray[np.float32] | None = None
@@ -108,11 +92,11 @@ class ParticleImages:
         Raises
         ------
         ImageError
-            As :meth:`clrelion.io.mrc_stack.ImageReader.read`.
+            As :meth:`clrelion.io.mrc_stack.ImageReader.read_some`.
         """
-        names = [self._names[i] for i in ids.tolist()]
         box = int(self._boxes[ids[0]]) if len(ids) else None
-        return self._reader.read(names, self._table.source_row[ids], box, out)
+        rows = self._table.source_row
+        return self._reader.read_some(self._located(), ids, rows, box, out)
 
 
 class PrereadImages:
@@ -150,9 +134,10 @@ class PrereadImages:
                     f"{table.star_path}: {np.prod(shape) * 4 / 2**30:.1f} GiB of images do not fit "
                     "into memory; leave out --preread_images"
                 ) from error
-            for start in range(0, len(members), _PREREAD_CHUNK):
-                part = slice(start, start + _PREREAD_CHUNK)
-                stored[part] = images.read(members[part])
+            starts = range(0, len(members), _PREREAD_CHUNK)
+            parts = [slice(start, start + _PREREAD_CHUNK) for start in starts]
+            with ThreadPoolExecutor(reader_threads()) as pool:
+                list(pool.map(lambda part: images.read(members[part], stored[part]), parts))  # noqa: B023
             self._stored[group] = stored
             self._position[members] = np.arange(len(members))
 
@@ -161,13 +146,17 @@ class PrereadImages:
         """Memory held, bytes."""
         return sum(stored.nbytes for stored in self._stored.values())
 
-    def read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def read(
+        self, ids: NDArray[np.int64], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Copy the images of some particles of one optics group.
 
         Parameters
         ----------
         ids
             int64, (b,): particle indices.
+        out
+            float32, (b, box, box), to be filled; allocated if None.
 
         Returns
         -------
@@ -176,75 +165,10 @@ class PrereadImages:
         """
         positions = self._position[ids]
         if (positions < 0).any():  # of another process's share
-            return self._images.read(ids)
-        group = int(self._group[ids[0]]) if len(ids) else 0
-        return self._stored[group][positions]
-
-
-class ReadAhead:
-    """Reads batches of images in a thread of its own; a context that ends with the thread.
-
-    Parameters
-    ----------
-    table
-        Particles.
-    images
-        Source of the images.
-    reconstruct_images
-        Source of other images for back-projection, or None.
-    """
-
-    def __init__(
-        self,
-        table: ParticleTable,
-        images: ImageSource,
-        reconstruct_images: ImageSource | None = None,
-    ) -> None:
-        self._table = table
-        self._images = images
-        self._reconstruct_images = reconstruct_images
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
-
-    def __enter__(self) -> "ReadAhead":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def read(self, ids: NDArray[np.int64]) -> "Future[HostBatch]":
-        """Begin to read particles of one optics group; errors come with the result."""
-        return self._pool.submit(self._read, ids)
-
-    def _read(self, ids: NDArray[np.int64]) -> HostBatch:
-        """Read one batch and leave out particles whose images are no numbers."""
-        images = self._images.read(ids)
-        good = self._finite(images, ids, self._table.image_name)
-        others = None
-        if self._reconstruct_images is not None:
-            others = self._reconstruct_images.read(ids)
-            assert self._table.reconstruct_image_name is not None
-            good &= self._finite(others, ids, self._table.reconstruct_image_name)
-        bad_ids = ids[~good]
-        if bad_ids.size:
-            ids, images = ids[good], images[good]
-            others = None if others is None else others[good]
-        group = int(self._table.optics_group[(ids if ids.size else bad_ids)[0]])
-        return HostBatch(ids, images, group, bad_ids, others)
-
-    def _finite(
-        self, images: NDArray[np.float32], ids: NDArray[np.int64], names: list[str]
-    ) -> NDArray[np.bool_]:
-        """Tell which images have only finite pixels; warn of the others."""
-        # A float64 sum over an image is finite exactly when all its float32 pixels are.
-        with np.errstate(invalid="ignore"):
-            good = np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))
-        for i in ids[~good].tolist():
-            _log.warning(
-                "%s: %s holds NaN or infinite pixels; this particle is left out",
-                self._table.where(i),
-                names[i],
-            )
-        return np.asarray(good, dtype=np.bool_)
+            return self._images.read(ids, out)
+        stored = self._stored[int(self._group[ids[0]]) if len(ids) else 0]
+        # with this mode NumPy fills ``out`` directly; all positions are inside
+        return np.take(stored, positions, axis=0, out=out, mode="clip")
 
 
 class BatchLoader:

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import mrcfile
@@ -92,6 +93,7 @@ class ScratchImages:
         if size:
             self._pixels = np.memmap(self._file, dtype=np.float32, mode="r+")
         self._n_used = 0
+        self._lock = threading.Lock()
         self.part = min(1.0, size / max(1, wanted))
         _log.info(
             "Scratch: %.1f GB in %s for %d %% of the images%s",
@@ -101,36 +103,46 @@ class ScratchImages:
             "" if self.part == 1.0 else "; the others are read in place",
         )
 
-    def read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give the images of some particles of one optics group, float32, (b, box, box)."""
+    def read(
+        self, ids: NDArray[np.int64], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Give the images of some particles of one optics group, float32, (b, box, box).
+
+        Parameters
+        ----------
+        out
+            To be filled; allocated if None.
+        """
         starts = self._start[ids]
         box = int(self._boxes[ids[0]]) if len(ids) else 0
-        if (starts < 0).any():
-            missing = np.flatnonzero(starts < 0)
-            if len(missing) == len(ids):
-                images = self._images.read(ids)
-                self._keep(ids, images)
-                return images
+        if out is None:
+            out = np.empty((len(ids), box, box), dtype=np.float32)
+        missing = np.flatnonzero(starts < 0)
+        if len(missing) == len(ids):
+            self._images.read(ids, out)
+            self._keep(ids, out)
+            return out
+        if len(missing):
             fresh = self._images.read(ids[missing])
             self._keep(ids[missing], fresh)
-        out = np.empty((len(ids), box, box), dtype=np.float32)
-        for place, start in enumerate(starts.tolist()):
-            if start >= 0:
-                out[place] = self._pixels[start : start + box * box].reshape(box, box)
-        if (starts < 0).any():
             out[missing] = fresh
+        for place in np.flatnonzero(starts >= 0).tolist():
+            start = int(starts[place])
+            out[place] = self._pixels[start : start + box * box].reshape(box, box)
         return out
 
     def _keep(self, ids: NDArray[np.int64], images: NDArray[np.float32]) -> None:
         """Write images to the scratch file, as many as it has room for."""
         n_pixels = int(np.prod(images.shape[1:]))
-        n = min(len(ids), (self._pixels.size - self._n_used) // max(1, n_pixels))
-        if n <= 0:
-            return
-        end = self._n_used + n * n_pixels
-        self._pixels[self._n_used : end] = images[:n].ravel()
-        self._start[ids[:n]] = self._n_used + n_pixels * np.arange(n)
-        self._n_used = end
+        with self._lock:
+            first = self._n_used
+            n = min(len(ids), (self._pixels.size - first) // max(1, n_pixels))
+            if n <= 0:
+                return
+            self._n_used += n * n_pixels
+        self._pixels[first : first + n * n_pixels] = images[:n].ravel()
+        # whoever sees these reads what has been written
+        self._start[ids[:n]] = first + n_pixels * np.arange(n)
 
 
 def copy_to_scratch(

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clrelion.device.memory import format_bytes
+from clrelion.planning.images import bytes_of_maximization, bytes_of_volumes, images_room
 from clrelion.planning.limits import DeviceLimits
 from clrelion.planning.step import StepPlan, StepSize, plan_step, working_bytes
 from clrelion.planning.volumes import VolumePlacement, place_volumes
 
 __all__ = ["ForeseenIteration", "IterationPlan", "RunPlan", "plan_iteration", "plan_run"]
 
-_IMAGES_SHARE = 0.25
-"""Part of the budget that images which stay on the device may take."""
+_STAGING_BYTES = 2**25
+"""Host memory that images pass through on their way to a device, about."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class IterationPlan:
         Plans of the optics groups.
     device_bytes, host_bytes
         Most that is held on the device at a time; most on the host, about.
+    images_room
+        Bytes on the device that images which stay there may take.
     """
 
     foreseen: ForeseenIteration
@@ -62,6 +65,7 @@ class IterationPlan:
     steps: tuple[StepPlan, ...]
     device_bytes: int
     host_bytes: int
+    images_room: int
 
     @property
     def fits(self) -> bool:
@@ -129,41 +133,24 @@ def plan_iteration(limits: DeviceLimits, foreseen: ForeseenIteration) -> Iterati
     sizes = foreseen.steps[0].volumes
     needed = max(working_bytes(limits, step) for step in foreseen.steps)
     placement = place_volumes(limits, sizes, needed)
-    held = _held_bytes(limits, foreseen, placement)
+    room = images_room(limits, foreseen.steps, placement)
+    images = sum(4 * s.n_particles * s.box_px**2 * sizes.n_halves for s in foreseen.steps)
+    images = min(room, images)
+    # what is on the device and not of the step: images, the other half-set's volumes
+    others = bytes_of_volumes(sizes, placement) - placement.bytes - placement.brick_bytes
+    held = images + others
     left = replace(limits, budget_bytes=max(1, limits.budget_bytes - held))
     steps = tuple(plan_step(left, step, placement) for step in foreseen.steps)
     expectation = held + max(step.batch.total_bytes for step in steps)
-    maximization = 0
-    if placement.maximizes_on_device:
-        item = limits.real_bytes
-        if placement.stays:
-            maximization = sizes.bytes_of_all(item)
-        elif limits.is_cpu:  # transforms are the host's
-            maximization = sizes.bytes_of_reconstruction(item)
-        else:
-            most = sizes.most_bytes_of_reconstruction(item)
-            maximization = min(limits.budget_bytes, most)
+    maximization = images + bytes_of_maximization(limits, sizes, placement)
     return IterationPlan(
         foreseen,
         placement,
         steps,
         max(expectation, maximization),
         _host_bytes(limits, foreseen, placement, steps),
+        room,
     )
-
-
-def _held_bytes(
-    limits: DeviceLimits, foreseen: ForeseenIteration, placement: VolumePlacement
-) -> int:
-    """Bytes on the device that are not of the step: images, the other half-set's volumes."""
-    sizes = foreseen.steps[0].volumes
-    held = 0
-    if placement.stays:
-        held += (sizes.n_halves - 1) * placement.bytes
-    images = sum(4 * s.n_particles * s.box_px**2 * sizes.n_halves for s in foreseen.steps)
-    if not limits.is_cpu and images <= _IMAGES_SHARE * limits.budget_bytes:
-        held += images
-    return held
 
 
 def _host_bytes(
@@ -184,8 +171,8 @@ def _host_bytes(
         n_bytes += 4 * item * sizes.voxels * n_maps
         if placement.reference_tiles > 1 or not placement.maximizes_on_device:
             n_bytes += 2 * item * sizes.voxels * n_maps
+    if not limits.is_cpu:
+        return n_bytes + _STAGING_BYTES
     n_bytes += max(2 * 4 * s.batch.batch_size * f.box_px**2
                    for s, f in zip(steps, foreseen.steps, strict=True))  # fmt: skip
-    if limits.is_cpu:
-        n_bytes += max(step.batch.total_bytes for step in steps)
-    return n_bytes
+    return n_bytes + max(step.batch.total_bytes for step in steps)

@@ -12,7 +12,7 @@ from clrelion.device.memory import BufferNeed, MemoryBudget, Plan, format_bytes,
 from clrelion.planning.limits import DeviceLimits, panel_width
 from clrelion.planning.volumes import VolumePlacement, VolumeSizes, place_volumes
 
-__all__ = ["StepPlan", "StepSize", "plan_step"]
+__all__ = ["StepPlan", "StepSize", "comfortable_bytes", "plan_step", "working_bytes"]
 
 _KEPT_SHARE = 0.25
 """Part of the free budget for slices that are kept the whole step (coarse panels, fine table)."""
@@ -24,6 +24,8 @@ _FEW_PARTICLES = 8
 """As long as so many fit, all classes stay on the device: fewer would leave it idle."""
 _LISTED_VALUES = 6
 """Of an image, a listed pixel: two complex transforms, the CTF and a spare one."""
+_COMFORTABLE_PARTICLES = 256
+"""With so many in a batch the coarse products keep a device busy."""
 _WORK_SHARE = 0.125
 """Part of the budget that is never given to volumes that are cut into tiles."""
 
@@ -182,6 +184,21 @@ def working_bytes(limits: DeviceLimits, size: StepSize) -> int:
     fine = size.n_child_orientations * 2 * size.n_fine_padded
     needed = particles + (slices + fine) * limits.real_bytes
     return max(needed, int(_WORK_SHARE * limits.budget_bytes))
+
+
+def comfortable_bytes(limits: DeviceLimits, size: StepSize, placement: VolumePlacement) -> int:
+    """Count what a step needs beside the volumes to be no slower for want of memory.
+
+    The slices that it would keep if it had the whole budget, which are a share of what is free, and
+    a batch of many particles.
+    """
+    at_best = plan_step(limits, size, placement)
+    n_particles = min(_COMFORTABLE_PARTICLES, max(1, size.n_particles))
+    particles = sum(b.total(n_particles) for b in _buffers_of_particles(limits, size))
+    fixed = {b.name: b.bytes_fixed for b in at_best.batch.buffers}
+    coarse, table = fixed.get("coarse slices", 0), fixed.get("fine slices (table)", 0)
+    kept = max(table, coarse if at_best.keep_panels else 0)
+    return int(max((coarse + table + particles) / (1.0 - _FINE_SHARE), kept / _KEPT_SHARE))
 
 
 def _samples_bytes(limits: DeviceLimits, size: StepSize) -> int:

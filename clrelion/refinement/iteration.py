@@ -182,7 +182,7 @@ class Iteration:
                 )
                 break
             except DeviceMemoryError as error:
-                self._halve_budget(error)
+                self._plan_for_less(error)
             # the arrays of the attempt are free only now
             self._session.release_unused()
             vars(state).update(vars(before.snapshot()))
@@ -225,15 +225,22 @@ class Iteration:
         )  # fmt: skip
         return ready.sizes, results, found, owners
 
-    def _halve_budget(self, error: DeviceMemoryError) -> None:
-        """Plan for half the memory from now on, after an allocation that failed all the same.
+    def _plan_for_less(self, error: DeviceMemoryError) -> None:
+        """Plan for less memory from now on, after an allocation that failed all the same.
+
+        Images leave the device before the plan becomes one for half the memory.
 
         Raises
         ------
         DeviceMemoryError
             Again, if there is next to nothing to halve, or other ranks wait for this one.
         """
-        if self._comm.size > 1 or self._budget.bytes < 2 * _SMALLEST_BUDGET:
+        if self._comm.size > 1:
+            raise error
+        if self._expectation.resident.give_up():
+            _log.warning("%s; going on with fewer images on the device", error)
+            return
+        if self._budget.bytes < 2 * _SMALLEST_BUDGET:
             raise error
         self._budget = replace(self._budget, limit_bytes=self._budget.bytes // 2)
         self._planner.budget = self._expectation.budget = self._budget
@@ -259,7 +266,10 @@ class Iteration:
     def prepare(self, state: RunState, iteration: int, is_last: bool) -> Ready:
         """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3)."""
         sizes = self.sizes(state, uses_all_data=is_last)
-        placement = self._planner.placement(state, sizes)
+        plan = self._planner.coming(state, sizes)
+        placement = plan.placement
+        # before the references are made, which may need it
+        self._expectation.resident.leave_room(plan.images_room)
         shuffled_order(state, self._seed)
         (drawn,) = c_library_random(self._seed + iteration, 1).tolist()
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, drawn)

@@ -10,8 +10,7 @@ from clrelion.device.memory import MemoryBudget
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.planning.limits import DeviceLimits
-from clrelion.planning.run import RunPlan, plan_iteration, plan_run
-from clrelion.planning.volumes import VolumePlacement
+from clrelion.planning.run import IterationPlan, RunPlan, plan_iteration, plan_run
 from clrelion.refinement.forecast import ImageGroup, RunSizes, foresee, foreseen_iteration
 from clrelion.refinement.schedule import ImageSizes
 from clrelion.refinement.schedule_state import SchedulePolicy
@@ -59,11 +58,11 @@ class RunPlanner:
         coming = foresee(run, state.schedule, state.sampling, state.iteration + 1, is_last)
         return plan_run(self._limits(), coming)
 
-    def placement(self, state: RunState, sizes: ImageSizes) -> VolumePlacement:
-        """Where the volumes of the coming iteration live."""
+    def coming(self, state: RunState, sizes: ImageSizes) -> IterationPlan:
+        """Plan of the coming iteration: where volumes live, room for images."""
         number = state.iteration + 1
         coming = foreseen_iteration(self._sizes(state), state.sampling, sizes, number, False)
-        return plan_iteration(self._limits(), coming).placement
+        return plan_iteration(self._limits(), coming)
 
     def _limits(self) -> DeviceLimits:
         return DeviceLimits.of(self._session, self.budget)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clrelion.device.pinned import pinned
 from clrelion.device.session import DeviceSession
 from clrelion.errors import ContinueError, StarError
+from clrelion.expectation.resident_images import ResidentImages
 from clrelion.fourier.masks import prepare_solvent_mask
 from clrelion.io.mrc import read_map
 from clrelion.io.mtf import read_mtfs
@@ -191,6 +192,7 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         reconstruct_images(options, state),
         sharing,
         exchange,
+        ResidentImages(session, state.table, sharing.own, budget.largest_allocation_bytes),
         is_ordered=options.deterministic,
     )
     return Iteration(

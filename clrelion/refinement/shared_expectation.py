@@ -95,13 +95,15 @@ class SharedExpectation:
         Who works on which particles.
     exchange
         Carries volumes between the ranks.
+    resident
+        Images that stay on the device.
     is_ordered
         Add volumes up in the order of the ranks.
 
     Attributes
     ----------
-    budget
-        As given; may be lowered.
+    budget, resident
+        As given; the budget may be lowered.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class SharedExpectation:
         reconstruct_images: ImageSource | None,
         sharing: WorkSharing,
         exchange: BlockExchange,
+        resident: ResidentImages,
         is_ordered: bool = False,
     ) -> None:
         self._comm = comm
@@ -123,8 +126,8 @@ class SharedExpectation:
         self._images = images
         self._reconstruct_images = reconstruct_images
         self._sharing = sharing
+        self.resident = resident
         self._is_ordered = is_ordered
-        self._resident: ResidentImages | None = None
 
     def close(self) -> None:
         """Give up what the ranks have in common, on all of them together."""
@@ -206,6 +209,7 @@ class SharedExpectation:
         # images stay bad; without a finite weight a particle may do better next time
         bad = {i: reason for i, reason in state.skipped.items() if reason == NOT_FINITE}
         usable[list(bad)] = False
+        self.resident.fill_room()
         sharing.seconds_to_fetch = self._seconds_to_fetch(state)
         sharing.begin(usable, orders)
         found = ParticleResults.of(state.table)
@@ -267,8 +271,7 @@ class SharedExpectation:
 
     def _seconds_to_fetch(self, state: RunState) -> float:
         """Time to read a particle whose image is on another rank's device already; else 0."""
-        resident = self._residents(state)
-        if not resident.is_on or resident.is_empty:
+        if self.resident.is_empty:
             return 0.0
         largest = max(optics.box_px for optics in state.table.optics)
         return 4.0 * largest**2 / _IMAGE_BYTES_PER_SECOND
@@ -290,7 +293,7 @@ class SharedExpectation:
             self.budget,
             _print_plan if is_first_plan else lambda _: None,
             self._reconstruct_images if step.is_last else None,
-            self._residents(step.state),
+            self.resident,
             step.placement,
             stays_whole=self._is_ordered and self._sharing.n_ranks_of(i_half) > 1,
         )
@@ -301,14 +304,6 @@ class SharedExpectation:
 
         started = work.start(self._sharing.claims(i_half, helps), step.found, count)
         step.started.add(i_half, started)
-
-    def _residents(self, state: RunState) -> ResidentImages:
-        """Images that stay on the device; none of them before the first iteration."""
-        if self._resident is None:
-            self._resident = ResidentImages(
-                self._session, state.table, self.budget, self._sharing.own
-            )
-        return self._resident
 
     def _results(
         self,
@@ -380,7 +375,7 @@ class SharedExpectation:
         rates = self._comm.allgather(self._sharing.measured_rate())
         self._sharing.finish(done_by, rates)
         if self._comm.size > 1:
-            self._residents(step.state).retain(self._sharing.own)
+            self.resident.retain(self._sharing.own)
 
 
 def _print_plan(lines: list[str]) -> None:

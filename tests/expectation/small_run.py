@@ -40,8 +40,10 @@ class ImagesInMemory:
     def __init__(self, images: dict[int, NDArray[np.float32]]) -> None:
         self._images = images
 
-    def read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.stack([self._images[i] for i in ids.tolist()])
+    def read(
+        self, ids: NDArray[np.int64], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        return np.stack([self._images[i] for i in ids.tolist()], out=out)
 
 
 @dataclass

@@ -10,8 +10,8 @@ import pytest
 
 from clrelion.errors import ImageError, NumericalError
 from clrelion.io import mrc as mrc_module
+from clrelion.io.image_names import ImageNames, parse_image_name
 from clrelion.io.mrc import ImageReader, read_map, read_stack_header, write_map
-from clrelion.io.mrc_stack import parse_image_name
 
 RNG = np.random.default_rng(7)
 
@@ -222,9 +222,13 @@ def test_bad_stacks_are_named_with_their_row(
         good = f"1@{write_stack(tmp_path / 'good.mrcs', np.zeros((1, 8, 8), np.float32))}"
     box = 10 if kind == "box" else 8
     reader = ImageReader("p.star")
-    expected = box if method == "read" else np.array([box, box])
+    names, boxes = ImageNames([good, name]), np.array([box, box])
+    ask = {
+        "read": lambda: reader.read(names.names, [3, 12], box),
+        "verify": lambda: reader.verify(names, [3, 12], boxes),
+    }[method]
     with pytest.raises(ImageError, match=message) as error:
-        getattr(reader, method)([good, name], [3, 12], expected)
+        ask()
     assert "\n" not in str(error.value)
 
 

@@ -23,14 +23,16 @@ def shifted(
 ) -> npt.NDArray[Any]:
     n, box, _ = images.shape
     out = Output(session, images.shape)
+    # and go to another order
+    target = np.random.default_rng(box).permutation(n)
     # the images lie in another order, with others between them; float32 whatever the precision
     source = 2 * np.random.default_rng(n).permutation(n) + 1
     held = np.full((2 * n + 1, box, box), np.nan, dtype=np.float32)
-    held[source] = images
+    held[source] = images[target]
     images_d = session.to_device(held)
     run_kernel(
         session, "shift_image", (box * box, n), group,
-        images_d, int32(source), factor, int32(offset), n, box, out,
+        images_d, int32(source), int32(target), factor, int32(offset), n, box, out,
     )  # fmt: skip
     return out.read()
 

@@ -181,7 +181,7 @@ def test_preread_holds_each_image_once(
     assert preread.n_bytes == expected
     np.testing.assert_array_equal(preread.read(np.array([5, 1]))[1], pixels(1, 2))
     # of another process's share: read when asked for
-    monkeypatch.setattr(source, "read", lambda ids: ids)
+    monkeypatch.setattr(source, "read", lambda ids, _: ids)
     assert preread.read(np.array([N - 1])).tolist() == [N - 1]
 
 
@@ -254,6 +254,7 @@ def test_other_images_for_reconstruction(table: ParticleTable) -> None:
     for i in range(N):
         table.reconstruct_image_name[i] = "2@other.mrcs" if i == 4 else "1@other.mrcs"
     members = np.flatnonzero(table.optics_group == 0)
+    others = ParticleImages(table, reader, use_reconstruct_images=True)
     bad = next(iter(BatchLoader(table, members, 50, ImageReader(table.star_path), others)))
     np.testing.assert_array_equal(bad.bad_ids, [4])
     assert bad.reconstruct_images is not None

@@ -36,9 +36,9 @@ class CountedImages:
         self._images = ParticleImages(table, ImageReader(table.star_path))
         self.n_read = 0
 
-    def read(self, ids: Any) -> Any:
+    def read(self, ids: Any, out: Any = None) -> Any:
         self.n_read += len(ids)
-        return self._images.read(ids)
+        return self._images.read(ids, out)
 
 
 @pytest.fixture
