@@ -181,6 +181,8 @@ class UploadAhead:
                 n = int(staged[capacity])
                 ids, rest, staged = ids[:n], ids[n:], staged[:capacity]
                 buffer, place, missing = buffer[:n], place[:n], missing[missing < n]
+            # those that stay first: neighbours in a buffer are copied at once
+            missing = np.concatenate([missing[buffer[missing] >= 0], staged])
             buffer[staged] = _STAGE
             place[staged] = np.arange(len(staged), dtype=np.int32)
             turn, self._turn = self._turn, 1 - self._turn

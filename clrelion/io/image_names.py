@@ -140,6 +140,18 @@ class ImageNames:
                 stacks[text], self.number[i] = place, number
             self.file[i] = place
         self.files = list(places)
+        n_files = len(self.files)
+        named = self.file >= 0
+        self._largest = np.full(n_files, -1, dtype=np.int64)
+        np.maximum.at(self._largest, self.file[named], self.number[named])
+        self._has_unnumbered = np.zeros(n_files, dtype=np.bool_)
+        self._has_unnumbered[self.file[named & (self.number < 0)]] = True
+
+    def fit(self, file: int, n_images: int) -> bool:
+        """Tell whether a file with so many images holds all images of it that are named."""
+        return bool(self._largest[file] < n_images) and (
+            n_images == 1 or not self._has_unnumbered[file]
+        )
 
     def __len__(self) -> int:
         """Number of images."""

@@ -5,6 +5,7 @@ second copy of a stack.  Specification E 2.8.
 """
 
 import logging
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from clrelion.errors import ImageError
 from clrelion.io.image_names import ImageNames, parse_image_name, resolve_image_path
-from clrelion.io.mrc_header import StackHeader, copy_pixels, read_stack_header
+from clrelion.io.mrc_header import StackHeader, copy_pixels, map_memory, read_stack_header
 
 _log = logging.getLogger(__name__)
 
+_FEWEST_FROM_MAP = 8
+"""Images of a stack that are worth a map of its memory."""
 _CONVERTED_BYTES = 2**22
 """Stored pixels that are converted at a time."""
 
@@ -120,22 +123,24 @@ class ImageReader:
         ImageError
             As :meth:`read`.
         """
-        file, number = names.file[ids], names.number[ids]
-        follows = (np.diff(file) == 0) & (np.diff(number) == 1) & (number[:-1] >= 0)
-        starts = np.append(0, np.flatnonzero(~follows) + 1).tolist() if len(ids) else []
-        for first, last in zip(starts, [*starts[1:], len(ids)], strict=False):
+        if not len(ids):
+            return np.empty((0, box_px or 0, box_px or 0), np.float32) if out is None else out
+        files, numbers = names.file[ids], np.maximum(0, names.number[ids])
+        starts = [0, *(np.flatnonzero(np.diff(files)) + 1).tolist()]
+        for first, last in zip(starts, [*starts[1:], len(ids)], strict=True):
             stack = self._located(names, ids[first:last], rows, box_px)
             if out is None:
-                box_px = stack.header.nx if box_px is None else box_px
+                box_px = stack.header.nx
                 out = np.empty((len(ids), box_px, box_px), dtype=np.float32)
-            if out.shape[1:] != (stack.header.ny, stack.header.nx):
-                raise self._wrong_box(names, int(ids[first]), rows, stack.header, out.shape[-1])
+            if box_px is None:
+                box_px = out.shape[-1]
+            if (stack.header.ny, stack.header.nx) != (box_px, box_px):
+                raise self._wrong_box(names, int(ids[first]), rows, stack.header, box_px)
             try:
-                stack.read(max(0, int(number[first])), out[first:last])
+                stack.read(numbers[first:last], out[first:last])
             except ImageError as error:
                 raise ImageError(f"{self._where(rows, int(ids[first]))}: {error}") from error
-        if out is None:
-            out = np.empty((0, box_px or 0, box_px or 0), dtype=np.float32)
+        assert out is not None
         return out
 
     def verify(
@@ -192,7 +197,12 @@ class ImageReader:
             stack = self._stack(file)
         except ImageError as error:
             raise ImageError(f"{self._where(rows, first)}: {error}") from error
-        header, number = stack.header, names.number[ids]
+        header = stack.header
+        if names.fit(int(names.file[first]), header.nz) and (
+            box_px is None or (header.ny, header.nx) == (box_px, box_px)
+        ):
+            return stack
+        number = names.number[ids]
         if header.nz > 1 and (number < 0).any():
             where = self._where(rows, int(ids[number < 0][0]))
             raise ImageError(
@@ -262,6 +272,9 @@ class _OpenStack:
     def __init__(self, path: Path, header: StackHeader) -> None:
         self.header = header
         self._path = path
+        self._image_bytes = math.prod(header.stored_shape[1:]) * header.dtype.itemsize
+        self._is_plain = header.dtype == np.float32
+        self._map: NDArray[np.generic] | None = None
         self._descriptor = -1
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
@@ -272,30 +285,43 @@ class _OpenStack:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
-    def read(self, first: int, out: NDArray[np.float32]) -> None:
-        """Fill ``out``, float32, (n, ny, nx), C order, with images from ``first`` on.
+    def read(self, numbers: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Fill ``out``, float32, (n, ny, nx), C order, with images of this stack.
 
         Raises
         ------
         ImageError
             The file has become shorter, or cannot be read.
         """
-        header = self.header
-        shape = header.stored_shape[1:]
-        n_bytes = int(np.prod(shape)) * header.dtype.itemsize
-        start = header.data_offset + first * n_bytes
-        if header.dtype == np.float32 and out.flags.c_contiguous:
-            self._fill(out, start)
+        if self._is_plain and out.flags.c_contiguous:
+            self._copy(numbers, out)
             return
-        step = max(1, _CONVERTED_BYTES // n_bytes)
-        stored = np.empty((min(step, len(out)), *shape), dtype=header.dtype)
+        step = max(1, _CONVERTED_BYTES // self._image_bytes)
+        shape = min(step, len(out)), *self.header.stored_shape[1:]
+        stored = np.empty(shape, dtype=self.header.dtype)
         for begin in range(0, len(out), step):
             part = out[begin : begin + step]
-            self._fill(stored[: len(part)], start + begin * n_bytes)
-            copy_pixels(stored[: len(part)], header, part)
+            self._copy(numbers[begin : begin + step], stored[: len(part)])
+            copy_pixels(stored[: len(part)], self.header, part)
 
-    def _fill(self, array: NDArray[np.generic], start: int) -> None:
-        memory = memoryview(array.reshape(-1).view(np.uint8).data)
+    def _copy(self, numbers: NDArray[np.int64], out: NDArray[np.generic]) -> None:
+        """Copy images as they are stored."""
+        wanted = numbers.tolist()
+        n_bytes, n = self._image_bytes, len(wanted)
+        memory = memoryview(out.reshape(-1).view(np.uint8).data)
+        if wanted[-1] - wanted[0] == n - 1 and wanted == list(range(wanted[0], wanted[0] + n)):
+            self._fill(memory, self.header.data_offset + wanted[0] * n_bytes)
+        elif n < _FEWEST_FROM_MAP:
+            for i, number in enumerate(wanted):
+                start = self.header.data_offset + number * n_bytes
+                self._fill(memory[i * n_bytes : (i + 1) * n_bytes], start)
+        else:
+            # one call for all of them: threads that make many calls wait for each other
+            if self._map is None:
+                self._map = map_memory(self._path, self.header)
+            np.take(self._map, numbers, axis=0, out=out, mode="clip")
+
+    def _fill(self, memory: memoryview, start: int) -> None:
         done = 0
         while done < len(memory):
             try:

@@ -10,6 +10,7 @@ import pytest
 
 from clrelion.errors import ImageError, NumericalError
 from clrelion.io import mrc as mrc_module
+from clrelion.io import mrc_stack
 from clrelion.io.image_names import ImageNames, parse_image_name
 from clrelion.io.mrc import ImageReader, read_map, read_stack_header, write_map
 
@@ -74,7 +75,9 @@ def test_nan_is_neither_written_nor_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f2", "f4"])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_stacks_of_all_modes_and_byte_orders(tmp_path: Path, dtype: str, order: str) -> None:
+def test_stacks_of_all_modes_and_byte_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, order: str
+) -> None:
     data = (RNG.normal(size=(5, 8, 8)) * 20 + 60).astype(dtype)
     path = write_stack(tmp_path / "s.mrcs", data)
     if order == ">":
@@ -85,6 +88,13 @@ def test_stacks_of_all_modes_and_byte_orders(tmp_path: Path, dtype: str, order: 
     images = ImageReader().read([f"{i}@{path}" for i in (5, 1, 3)])
     assert images.dtype == np.float32
     np.testing.assert_array_equal(images, data[[4, 0, 2]].astype(np.float32))
+    # each image from the file, some in a row at once, or all from a map; in one go or in parts
+    for fewest, n_bytes in ((1, 10), (1, 2**20), (9, 300), (9, 2**20)):
+        monkeypatch.setattr(mrc_stack, "_FEWEST_FROM_MAP", fewest)
+        monkeypatch.setattr(mrc_stack, "_CONVERTED_BYTES", n_bytes)
+        for places in ([4, 0, 2, 2], [1, 2, 3, 4], [3, 2], [0]):
+            images = ImageReader().read([f"{i + 1}@{path}" for i in places])
+            np.testing.assert_array_equal(images, data[places].astype(np.float32))
 
 
 def swap_bytes(path: Path, itemsize: int) -> None:

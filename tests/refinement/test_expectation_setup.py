@@ -142,8 +142,9 @@ def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     sharing = WorkSharing(Communicator(), orders, state.table.optics_group, [1.0])
     comm = Communicator()
     exchange = BlockExchange(comm, 0)
+    resident: Any = SimpleNamespace(fill_room=lambda: None, is_empty=True)
     runs = SharedExpectation(
-        comm, session, budget, anything, others, sharing, exchange, anything
+        comm, session, budget, anything, others, sharing, exchange, resident
     )
     runs.run(state, lambda _: settings, anything, orders, is_last, "Expectation", no_progress)
 
