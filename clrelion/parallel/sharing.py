@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.first_shares import initial_owners
+from clrelion.parallel.resting import RestingRanks
 
 __all__ = ["ShareClaims", "WorkSharing", "claims_on_all"]
 
@@ -154,11 +155,11 @@ class WorkSharing:
         self._speeds = np.asarray(weights, dtype=np.float64)
         self._speeds_are_known = float(np.ptp(self._speeds)) == 0.0
         self._is_static = is_static
+        self._resting = RestingRanks(comm.size)
         self._counters = comm.counters(len(orders))
         self._shares: list[list[NDArray[np.int64]]] = []
-        self._started = 0.0
+        self._started, self._is_first = 0.0, True
         self._done: list[tuple[float, int]] = []
-        self._is_first = True
         self._guests: set[tuple[int, int]] = set()
         self.seconds_to_fetch = 0.0
         """Extra time for a particle of another rank's share: its image is not on the device."""
@@ -202,6 +203,8 @@ class WorkSharing:
         """
         sizes = [len(self.share(half, self.rank)) for half in range(len(self.orders))]
         own = [half for half, size in enumerate(sizes) if size]
+        if self.rank in self._resting:
+            return []
         if self._comm.size == 1 or self._is_static:
             return [(half, False) for half in own]
         own.sort(key=lambda half: sizes[half])
@@ -219,7 +222,7 @@ class WorkSharing:
         cost_seconds
             What it takes to begin on another half-set and to add up one more set of volumes.
         """
-        if self._is_static or self._comm.size == 1:
+        if self._is_static or self._comm.size == 1 or self.rank in self._resting:
             return None
         seconds = [self._seconds_left(half) for half in range(len(self.orders))]
         half = int(np.argmax(seconds))
@@ -250,11 +253,9 @@ class WorkSharing:
         return self.measured_rate() * seconds * rest / max(1, self.claimed_by_all())
 
     def _rests(self, half: int) -> NDArray[np.int64]:
+        shares = enumerate(self._shares[half])
         return np.array(
-            [
-                max(0, len(share) - self.claimed(half, rank)) if len(share) else 0
-                for rank, share in enumerate(self._shares[half])
-            ]
+            [max(0, len(s) - self.claimed(half, rank)) if len(s) else 0 for rank, s in shares]
         )
 
     def largest_rest(self, half: int) -> tuple[int, int] | None:
@@ -342,7 +343,9 @@ class WorkSharing:
         # what is no less than a batch goes in batches of one size
         return max(1, size if size < limit else -(-rest // -(-rest // limit)))
 
-    def finish(self, done_by: NDArray[np.int32], rates: Sequence[float]) -> None:
+    def finish(
+        self, done_by: NDArray[np.int32], rates: Sequence[float], seconds: Sequence[float]
+    ) -> None:
         """End an iteration: particles belong to the ranks that worked on them.
 
         Parameters
@@ -351,13 +354,14 @@ class WorkSharing:
             int32, (n,); rank that worked on each particle, -1 for none; alike on all ranks.
         rates
             `measured_rate` of each rank.
+        seconds
+            Until each rank had nothing left to claim.
         """
         if self._is_static or self._comm.size == 1:
             return
         # what equal devices did in the first iteration depends on who compiled and read faster
-        is_noise = self._is_first and self._speeds_are_known
-        self._is_first = False
-        if is_noise:
+        is_first, self._is_first = self._is_first, False
+        if is_first and self._speeds_are_known:
             return
         guests = set()
         for half, order in enumerate(self.orders):
@@ -369,9 +373,19 @@ class WorkSharing:
                         continue  # a half-set more takes a volume more: not for once
                 self.owners[mine] = rank
         self._guests = guests
-        if all(rate > 0.0 for rate in rates):
-            self._speeds = np.asarray(rates) / np.sum(rates)
-            self._speeds_are_known = True
+        self._take_speeds(np.asarray(rates, dtype=np.float64))
+        if not is_first:  # in which kernels are built
+            counts = np.bincount(done_by[done_by >= 0], minlength=self._comm.size)
+            self._resting.end_iteration(seconds, counts.tolist())
+            self._resting.relieve(self.owners, self.orders, self._speeds)
+
+    def _take_speeds(self, rates: NDArray[np.float64]) -> None:
+        """Take speeds from what was measured; ranks that rested keep theirs beside the others'."""
+        worked = rates > 0.0
+        if all(worked[rank] or rank in self._resting for rank in range(self._comm.size)):
+            before = self._speeds / self._speeds[worked].sum()
+            speeds = np.where(worked, rates / rates.sum(), before)
+            self._speeds, self._speeds_are_known = speeds / speeds.sum(), True
 
     def close(self) -> None:
         """Give the counters up, on all ranks together."""

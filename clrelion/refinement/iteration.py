@@ -66,6 +66,8 @@ class Ready:
         Of the images.
     settings_of
         Gives the settings of a half-set; makes references that this rank has not needed so far.
+    bare_settings
+        Of any half-set, without references.
     placement
         Where this rank's volumes live.
     meanwhile
@@ -75,6 +77,7 @@ class Ready:
 
     sizes: ImageSizes
     settings_of: Callable[[int], ExpectationSettings]
+    bare_settings: ExpectationSettings
     placement: VolumePlacement
     meanwhile: Callable[[], None]
 
@@ -220,8 +223,8 @@ class Iteration:
         if not self._options.auto_refine:
             label += f" of {self._options.max_iterations}"
         results, found, owners = self._expectation.run(
-            state, ready.settings_of, ready.placement, self.orders(state), is_last, label,
-            progress, ready.meanwhile,
+            state, ready.settings_of, ready.bare_settings, ready.placement, self.orders(state),
+            is_last, label, progress, ready.meanwhile,
         )  # fmt: skip
         return ready.sizes, results, found, owners
 
@@ -305,7 +308,8 @@ class Iteration:
             if waits:
                 accuracies(no_progress)  # the step's own display is still there
 
-        return Ready(sizes, settings_of, placement, meanwhile)
+        bare = self._settings(state, 0, [], sizes, iteration)
+        return Ready(sizes, settings_of, bare, placement, meanwhile)
 
     def _update_tau2(self, state: RunState, references: References) -> None:
         """Take tau2 from the references, for all ranks from the rank that reconstructs them."""

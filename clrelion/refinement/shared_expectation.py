@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,6 +166,7 @@ class SharedExpectation:
         self,
         state: RunState,
         settings_of: Callable[[int], ExpectationSettings],
+        bare_settings: ExpectationSettings,
         placement: VolumePlacement,
         orders: list[NDArray[np.int64]],
         is_last: bool,
@@ -179,6 +180,8 @@ class SharedExpectation:
         ----------
         settings_of
             Makes the settings of a half-set; asked for those this rank works on.
+        bare_settings
+            Of any half-set, without references.
         placement
             Where this rank's volumes live.
         orders
@@ -218,13 +221,11 @@ class SharedExpectation:
         started = time.perf_counter()
         with comm.progressing(), display(state.table.n, label) as bar, step.started:
             step.count = self._counting(bar)
-            # without the references, which may have to make room for other ones
-            settings = replace(step.settings_of((self.halves_of_rank() or [0])[0]), references=[])
             owners = self._volume_owners(state)
-            with self._reduction(owners, settings) as reduction:
+            with self._reduction(owners, bare_settings) as reduction:
                 for i_half, helps in sharing.visits():
                     self._visit(step, i_half, helps)
-                while (behind := self._half_to_help(settings)) is not None:
+                while (behind := self._half_to_help(bare_settings)) is not None:
                     self._visit(step, behind, helps=True)
                 seconds = time.perf_counter() - started
                 timer = self._session.profile.timer
@@ -235,10 +236,15 @@ class SharedExpectation:
                 with timer("set-up"):
                     local = step.started.results()
                 with timer("reduction"):
-                    results = self._results(step, local, volumes, settings)
+                    results = self._results(step, local, volumes, bare_settings)
                     done_by = self._merge(step.found)
-        self._report(done_by, seconds)
-        self._conclude(step, results, bad, done_by)
+        of_ranks = comm.allgather((seconds, sharing.measured_rate()))
+        times, rates = zip(*of_ranks, strict=True)
+        self._report(done_by, times)
+        self._conclude(step, results, bad)
+        sharing.finish(done_by, rates, times)
+        if comm.size > 1:
+            self.resident.retain(sharing.own)
         return results, step.found, owners
 
     def _reduction(
@@ -346,23 +352,18 @@ class SharedExpectation:
             column[ids] = of_all
         return done_by
 
-    def _report(self, done_by: NDArray[np.int32], seconds: float) -> None:
+    def _report(self, done_by: NDArray[np.int32], times: Sequence[float]) -> None:
         """Tell how evenly the ranks were busy."""
         if self._comm.size == 1:
             return
-        times = self._comm.allgather(seconds)
         counts = np.bincount(done_by[done_by >= 0], minlength=self._comm.size)
         work = ", ".join(f"{n} in {t:.2f} s" for n, t in zip(counts, times, strict=True))
         _log.info("Particles of rank 0, 1 ...: %s", work)
 
     def _conclude(
-        self,
-        step: _Step,
-        results: list[ExpectationResult],
-        bad: dict[int, str],
-        done_by: NDArray[np.int32],
+        self, step: _Step, results: list[ExpectationResult], bad: dict[int, str]
     ) -> None:
-        """Check that there are results at all; particles stay where they were worked on."""
+        """Check that there are results at all, and note who was left out."""
         for order in self._sharing.orders:
             if not step.found.is_done[order].any():
                 raise NumericalError(
@@ -372,10 +373,6 @@ class SharedExpectation:
         step.state.skipped = bad
         for result in results:
             step.state.skipped.update(result.skipped)
-        rates = self._comm.allgather(self._sharing.measured_rate())
-        self._sharing.finish(done_by, rates)
-        if self._comm.size > 1:
-            self.resident.retain(self._sharing.own)
 
 
 def _print_plan(lines: list[str]) -> None:

@@ -146,7 +146,9 @@ def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     runs = SharedExpectation(
         comm, session, budget, anything, others, sharing, exchange, resident
     )
-    runs.run(state, lambda _: settings, anything, orders, is_last, "Expectation", no_progress)
+    runs.run(
+        state, lambda _: settings, settings, anything, orders, is_last, "Expectation", no_progress
+    )
 
 
 @pytest.mark.parametrize("is_last", [False, True])
