@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from clrelion.io.journal import Journal, write_journal
 from clrelion.io.model_file import ModelFile, write_model
 from clrelion.io.optimiser_file import OptimiserFile, write_optimiser
 
-__all__ = ["Directions", "write_end", "write_half_model", "write_in_turn"]
+__all__ = ["Directions", "write_end", "write_half_model"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,6 @@ class Directions:
     rot_deg: NDArray[np.float64]
     tilt_deg: NDArray[np.float64]
     step_deg: float
-
-
-def write_in_turn(pieces: Sequence[Callable[[], None]]) -> None:
-    """Write one piece after the other."""
-    for write in pieces:
-        write()
 
 
 def write_half_model(

@@ -6,6 +6,7 @@ Formatting text holds Python's lock: in a thread it keeps the main thread from i
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -33,6 +34,7 @@ _START = (
 _END_SECONDS = 10.0
 # libraries would start a thread a core, for nothing
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_PIPE_BYTES = 1 << 20
 _LENGTH = struct.Struct("<Q")
 
 
@@ -121,6 +123,8 @@ class WritingProcess:
                     env={**os.environ, **_ONE_THREAD},
                     start_new_session=True,  # an interrupt is this process's business
                 )
+                _widen(self._process.stdin)
+                _widen(self._process.stdout)
             _send(self._process.stdin, (function, args))
             self._is_asked = True
 
@@ -179,6 +183,12 @@ class WritingProcess:
         except BaseException:
             _kill(process)
             raise
+
+
+def _widen(pipe: Any) -> None:
+    """Let more go through a pipe at a time: each time, its reader asks for Python's lock."""
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, or more than is allowed
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

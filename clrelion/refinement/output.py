@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.fourier.transforms import available_cores
-from clrelion.io.iteration_texts import Directions, write_end, write_half_model, write_in_turn
+from clrelion.io.iteration_texts import Directions, write_end, write_half_model
 from clrelion.io.journal import Journal, journal_file
 from clrelion.io.mrc import write_map
 from clrelion.io.particle_table import ParticleTable
@@ -41,6 +41,8 @@ __all__ = ["Output", "Written"]
 
 _NOT_KNOWN_ANGST = 999.0
 _MAPS_AT_A_TIME = 4
+_MOST_TEXTS = 3
+"""Sampling, and the models of two half-sets: at the same time."""
 _MANY_CORES = 8
 _FEWEST_WEIGHTS = 3_000
 _FEWEST_WEIGHTS_ON_FEW_CORES = 50_000
@@ -96,13 +98,15 @@ class Output:
     command_line: str
     on_written: Callable[[Written], None] | None = None
     _particles: ParticleWriter = field(default_factory=ParticleWriter, init=False, repr=False)
-    _texts: tuple[WritingProcess, WritingProcess] = field(
-        default_factory=lambda: (WritingProcess(), WritingProcess()), init=False, repr=False
-    )
+    _texts: list[WritingProcess] = field(
+        default_factory=lambda: [WritingProcess() for _ in range(_MOST_TEXTS)],
+        init=False, repr=False,
+    )  # fmt: skip
 
     def close(self) -> None:
         """Write no more."""
-        for process in (self._particles, *self._texts):
+        self._particles.close()
+        for process in self._texts:
             process.close()
 
     def write(
@@ -139,10 +143,10 @@ class Output:
             for model, half in zip(state.models, halves, strict=True)
         ]
         sampling, optimiser = self._sampling(state, grids), self._optimiser(state, number)
-        texts = self._texts_of(state, grids, models, halves, number)
-        texts[0].append(
-            partial(write_sampling, sampling_file(self.root, number), sampling, all_digits)
-        )
+        texts: list[Callable[[], None]] = [
+            partial(write_sampling, sampling_file(self.root, number), sampling, all_digits),
+            *self._models(state, grids, models, halves, number),
+        ]
         is_small = _is_small(state, grids)
         with ThreadPoolExecutor(1 + len(texts) + _MAPS_AT_A_TIME) as pool:
             told = [
@@ -151,9 +155,8 @@ class Output:
                     all_digits,
                 )
             ]  # fmt: skip
-            for process, pieces in zip(self._texts, texts, strict=False):
-                work = write_in_turn if is_small else partial(process.call, write_in_turn)
-                told.append(pool.submit(work, pieces))
+            for process, write in zip(self._texts, texts, strict=False):
+                told.append(pool.submit(write if is_small else partial(process.call, write)))
             for written_map in [
                 pool.submit(write_map, path, volume, state.pixel_size_angst)
                 for path, volume in maps
@@ -182,37 +185,27 @@ class Output:
     def _class_maps(self, model: HalfModel, number: int | None, half: int) -> list[str]:
         return [class_map_file(self.root, number, k, half) for k in range(model.n_classes)]
 
-    def _texts_of(
+    def _models(
         self,
         state: RunState,
         grids: Grids,
         models: list[ModelFile],
         halves: list[int],
         number: int | None,
-    ) -> list[list[Callable[[], None]]]:
-        """Give the pieces of text of each half-set."""
+    ) -> Iterator[Callable[[], None]]:
+        """Yield what writes the model and the angular distribution of each half-set."""
         grid = grids.orientations
         directions = Directions(grid.rot_deg, grid.tilt_deg, grid.angular_step_deg())
         has_directions = (
             not (self.options.skip_align or self.options.skip_rotate) and state.iteration > 0
         )
-        return [
-            [
-                partial(
-                    write_half_model,
-                    model_file(self.root, number, half),
-                    model,
-                    [
-                        angular_distribution_file(self.root, number, k, half)
-                        for k in range(model.n_classes)
-                    ]
-                    if has_directions
-                    else [],
-                    directions,
-                )
+        for model, half in zip(models, halves, strict=True):
+            distributions = [
+                angular_distribution_file(self.root, number, k, half)
+                for k in range(model.n_classes if has_directions else 0)
             ]
-            for model, half in zip(models, halves, strict=True)
-        ]
+            path = model_file(self.root, number, half)
+            yield partial(write_half_model, path, model, distributions, directions)
 
     def _model(self, state: RunState, model: HalfModel, names: list[str], half: int) -> ModelFile:
         table = state.table

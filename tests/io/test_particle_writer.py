@@ -40,6 +40,8 @@ def table(tmp_path: Path) -> ParticleTable:
         "rlnDefocusU": np.full(N_ROWS, 1e4),
         "rlnDefocusV": np.linspace(0.9e4, 1.1e4, N_ROWS),
         "rlnDefocusAngle": np.zeros(N_ROWS),
+        # its width follows the first row of a thousand
+        "ownWidth": ["x" if i % 1000 else "7" for i in range(N_ROWS)],
         "ownColumn": ["a", "b c", "#c", "4", "é"] * (N_ROWS // 5),
     }
     other = StarTable("notes", {"ownNote": ["one", "two words"]})

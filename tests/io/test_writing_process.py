@@ -62,7 +62,7 @@ def test_results_come_back_and_variables_stay(process: WritingProcess) -> None:
     assert process.ask(remember, 2) == [1, 2]
     assert _seen == []
     assert process.ask(os.getpid) != os.getpid()
-    assert process.call(shout) == 7
+    assert process.ask(shout) == 7
 
 
 @pytest.mark.parametrize("shape", [(0,), (7, 5), (300, 1000)])

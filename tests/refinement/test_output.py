@@ -213,7 +213,7 @@ def test_processes_write_the_same_texts(
         assert contents(folder) == here
         processes = [process._process for process in out._texts]
         if i < 2:
-            assert [process is not None for process in processes] == [True, is_split]
+            assert [process is not None for process in processes] == [True, True, is_split]
         if i == 1:
             killed = processes[0]
             assert killed is not None

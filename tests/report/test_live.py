@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -158,11 +159,15 @@ def test_nobody_waits_for_a_page(root: str, as_if_large: None) -> None:
     wait_for(report)
     process = report._process._process
     assert process is not None
+    before = text_of(root)
     os.kill(process.pid, signal.SIGSTOP)
+    at_last = threading.Timer(20.0, os.kill, (process.pid, signal.SIGCONT))
+    at_last.start()
     report.add(written(root, 1))
     assert report._process.is_busy
-    before = text_of(root)
     report.add(written(root, 2))  # the one before is not ready
+    assert at_last.is_alive(), "somebody waited"
+    at_last.cancel()
     os.kill(process.pid, signal.SIGCONT)
     wait_for(report)
     assert text_of(root) != before
