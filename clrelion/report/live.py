@@ -15,7 +15,7 @@ from clrelion.io.particle_writer import FEWEST_ROWS
 from clrelion.io.writing_process import ProcessLostError, WritingProcess
 from clrelion.refinement.output import Written
 from clrelion.report.run_record import IterationRecord, RunRecord, ShownParticles, read_run
-from clrelion.report.summary import write_report
+from clrelion.report.summary import write_page, write_report
 
 __all__ = ["LiveReport"]
 
@@ -107,7 +107,8 @@ class LiveReport:
                 self._is_waiting = True
                 return
         try:
-            self._pause(write_page(self._run))
+            write_report(self._run, with_files=False)
+            self._pause(time.monotonic() - self._begun)
         except Exception as error:
             self._complain(error)
 
@@ -130,13 +131,6 @@ class LiveReport:
             logger.warning("no report was made: %s: %s", type(error).__name__, error)
             logger.debug("raised here:", exc_info=error)
         self._has_failed = True
-
-
-def write_page(run: RunRecord) -> float:
-    """Write a page without PNG and CSV; give the seconds it took."""
-    begun = time.monotonic()
-    write_report(run, with_files=False)
-    return time.monotonic() - begun
 
 
 def _earlier(written: Written) -> list[IterationRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -28,7 +29,7 @@ from clrelion.report.run_record import RunRecord, read_whole_run
 from clrelion.report.spectrum_figures import fsc, noise, ssnr
 from clrelion.report.time_figures import device_facts, steps_table, time_table
 
-__all__ = ["make_report", "write_report"]
+__all__ = ["make_report", "write_page", "write_report"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,13 @@ def write_report(run: RunRecord, page_path: str | None = None, *, with_files: bo
         figures = [c for _, _, cards in sections for c in cards if not isinstance(c, str)]
         _write_files(folder, figures, iterations_table(run))
     return path
+
+
+def write_page(run: RunRecord) -> float:
+    """Write the page without PNG and CSV; give the seconds that it took."""
+    begun = time.monotonic()
+    write_report(run, with_files=False)
+    return time.monotonic() - begun
 
 
 def _sections(run: RunRecord) -> list[Section]:
