@@ -24,8 +24,8 @@ _FEW_PARTICLES = 8
 """As long as so many fit, all classes stay on the device: fewer would leave it idle."""
 _LISTED_VALUES = 6
 """Of an image, a listed pixel: two complex transforms, the CTF and a spare one."""
-_COMFORTABLE_PARTICLES = 256
-"""With so many in a batch the coarse products keep a device busy."""
+_COMFORTABLE_PARTICLES = 1024
+"""A batch takes some 30 ms of launches and waiting: little beside the work with so many."""
 _WORK_SHARE = 0.125
 """Part of the budget that is never given to volumes that are cut into tiles."""
 
@@ -193,7 +193,7 @@ def comfortable_bytes(limits: DeviceLimits, size: StepSize, placement: VolumePla
     a batch of many particles.
     """
     at_best = plan_step(limits, size, placement)
-    n_particles = min(_COMFORTABLE_PARTICLES, max(1, size.n_particles))
+    n_particles = min(_COMFORTABLE_PARTICLES, at_best.batch.batch_size)
     particles = sum(b.total(n_particles) for b in _buffers_of_particles(limits, size))
     fixed = {b.name: b.bytes_fixed for b in at_best.batch.buffers}
     coarse, table = fixed.get("coarse slices", 0), fixed.get("fine slices (table)", 0)

@@ -51,7 +51,7 @@ def test_volumes_and_work_come_first(name: str) -> None:
         made = plan_step(beside, case, placement)
         assert made.batch.fits
         assert (made.keep_panels, made.table_fits) == (best.keep_panels, best.table_fits)
-        assert made.batch.batch_size >= min(256, best.batch.batch_size)
+        assert made.batch.batch_size >= min(1024, best.batch.batch_size)
 
 
 def test_more_memory_has_more_room() -> None:
