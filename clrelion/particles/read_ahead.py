@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 PART_BYTES = 2**22
 """Images that a thread reads at a time: they are checked while they are in its cache."""
 
-_MOST_THREADS = 8
-"""They read as fast as most memories and networks can."""
+_MOST_THREADS = 4
+"""More were no faster (docs/performance.md): they wait for each other and for the memory."""
 
 
 def reader_threads() -> int:

@@ -153,7 +153,7 @@ def test_threads_end_with_the_context(table: ParticleTable) -> None:
 
 def test_how_many_threads_read() -> None:
     try:
-        for n_cores, n_threads in ((1, 1), (2, 1), (8, 4), (64, 8)):
+        for n_cores, n_threads in ((1, 1), (2, 1), (6, 3), (64, 4)):
             set_workers(n_cores)
             assert reader_threads() == n_threads
     finally:
