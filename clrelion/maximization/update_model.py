@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clrelion.fourier.filters import low_pass_map, shell_low_pass_factors
+from clrelion.fourier.filters import shell_low_pass_factors
 from clrelion.fourier.shells import pixels_per_shell
 from clrelion.maximization.spectra import ReconstructionSpectra
 from clrelion.maximization.sums import ParameterSums
@@ -17,11 +16,9 @@ __all__ = [
     "average_norm_correction",
     "class_priors",
     "direction_priors",
-    "low_pass_after_first_iteration",
     "low_pass_spectra",
     "mean_pmax",
     "noise_spectra",
-    "norm_corrections",
     "offset_variance",
     "scale_corrections",
 ]
@@ -92,28 +89,6 @@ def average_norm_correction(sums: ParameterSums, previous: float) -> float:
     """Update the mean norm correction (``--norm``; specification M 4.7)."""
     total = sums.total_weight
     return previous if total < SMALLEST_TOTAL_WEIGHT else sums.norm_sum / total
-
-
-def norm_corrections(
-    previous: ArrayLike, average_norm: float, residual_power: ArrayLike
-) -> NDArray[np.float64]:
-    """Update the norm corrections of particles.
-
-    Parameters
-    ----------
-    previous
-        float64, (n,); norm corrections so far.
-    average_norm
-        their mean used in this iteration.
-    residual_power
-        float64, (n,); weighted squared residual of each particle over all shells.
-
-    Returns
-    -------
-    float64, (n,).  Specification M 4.7, E 5.6.
-    """
-    residual = np.asarray(residual_power, dtype=np.float64)
-    return np.asarray(previous, dtype=np.float64) / average_norm * np.sqrt(2.0 * residual)
 
 
 def mean_pmax(sums: ParameterSums) -> float:
@@ -193,40 +168,6 @@ def noise_spectra(
         source = np.maximum.accumulate(np.where(usable, np.arange(n_shells), 0))
         result[group] = spectrum[source]
     return result
-
-
-def low_pass_after_first_iteration(
-    reference: NDArray[Any],
-    spectra: ReconstructionSpectra,
-    pixel_size_angst: float,
-    ini_high_angst: float,
-) -> tuple[NDArray[Any], ReconstructionSpectra]:
-    """Low-pass a reference and its spectra after the cross-correlation iteration.
-
-    Parameters
-    ----------
-    reference
-        real, (N, N, N), real space; before solvent flattening.
-    spectra
-        of the same class.
-    pixel_size_angst
-        Å/px.
-    ini_high_angst
-        ``--ini_high``, Å; not positive: nothing changes.
-
-    Returns
-    -------
-    reference, spectra
-        the filtered map; tau2 and data versus prior times the squared filter.
-
-    Notes
-    -----
-    Specification M 4.10, E 3.7.
-    """
-    if ini_high_angst <= 0:
-        return reference, spectra
-    filtered = low_pass_spectra(spectra, reference.shape[0], pixel_size_angst, ini_high_angst)
-    return low_pass_map(reference, pixel_size_angst, ini_high_angst), filtered
 
 
 def low_pass_spectra(
