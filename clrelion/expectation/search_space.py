@@ -146,12 +146,16 @@ def log_translation_priors(
     variance = settings.sigma2_offset_angst2
     if variance < _SMALLEST_OFFSET_VARIANCE:
         return np.zeros((len(offset_px), len(trial)))
-    centre = offset_px - prior_offset_px
-    if settings.consistent_offset_prior:
-        distance = pixel_size_angst * centre[:, None, :] + trial
-    else:
-        distance = pixel_size_angst * (centre[:, None, :] + trial)
-    exponent = -(distance**2).sum(axis=-1) / (2.0 * variance)
-    highest = exponent.max(axis=1, keepdims=True)
-    mean = np.exp(exponent - highest).mean(axis=1, keepdims=True)
-    return np.asarray(exponent - highest - np.log(mean))
+    if not settings.consistent_offset_prior:
+        trial = pixel_size_angst * trial
+    # of |centre + trial|^2 the square of the centre cancels; the images run fastest here
+    slope = np.ascontiguousarray((offset_px - prior_offset_px).T)
+    slope *= -pixel_size_angst / variance
+    log_prior = trial[:, :1] * slope[0]
+    work = trial[:, 1:] * slope[1]
+    log_prior += work
+    log_prior -= (trial**2).sum(axis=1, keepdims=True) / (2.0 * variance)
+    log_prior -= log_prior.max(axis=0)
+    np.exp(log_prior, out=work)
+    log_prior -= np.log(work.mean(axis=0))
+    return np.ascontiguousarray(log_prior.T)
