@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,22 @@ class DeviceImages:
             self.ids[chosen], self.buffers, self.buffer[chosen], self.place[chosen]
         )
 
-    def by_buffer(self) -> Iterator[tuple[Array, NDArray[np.int32], NDArray[np.int32]]]:
-        """Give each buffer, the places of images in it, and which images of the batch they are."""
-        for number in np.unique(self.buffer).tolist():
-            chosen = np.flatnonzero(self.buffer == number)
-            yield self.buffers[number], self.place[chosen], chosen.astype(np.int32)
+    def by_buffer(self) -> tuple[NDArray[np.int64], list[tuple[Array, int, int]]]:
+        """Sort the images of the batch by the buffer that they are in.
+
+        Returns
+        -------
+        order
+            int64, (n,); images of the batch.
+        runs
+            Each buffer, the first of its images in this order, and how many there are.
+        """
+        order = np.argsort(self.buffer, kind="stable")
+        numbers = self.buffer[order]
+        starts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+        borders = [0, *starts.tolist(), len(order)] if len(order) else [0]
+        runs = [
+            (self.buffers[int(numbers[first])], first, last - first)
+            for first, last in itertools.pairwise(borders)
+        ]
+        return order, runs

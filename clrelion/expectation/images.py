@@ -317,19 +317,21 @@ class ImagePreparation:
         factor = np.ones(n)
         if self._settings.do_norm_correction:
             factor = self._settings.avg_norm_correction / table.norm_correction[ids]
+        order, runs = images.by_buffer()
+        place = np.empty((n, 4), dtype=np.int32)
+        place[:, 0], place[:, 1], place[:, 2:] = images.place[order], order, offset[order]
+        place_d = session.to_device(place)
         factor_d = session.to_device(factor, session.real)
-        offset_d = session.to_device(offset.astype(np.int32))
         out = session.empty((n, self._box, self._box), session.real)
-        for images_d, source, target in images.by_buffer():
+        for images_d, first, n_images in runs:
             session.kernel("expectation/shift_image")(
-                (self._box**2, len(source)),
+                (self._box**2, n_images),
                 None,
                 images_d,
-                session.to_device(source),
-                session.to_device(target),
+                place_d,
                 factor_d,
-                offset_d,
-                len(source),
+                first,
+                n_images,
                 self._box,
                 out,
             )

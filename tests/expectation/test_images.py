@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.detector_response import DetectorResponse
+from clrelion.expectation.device_images import DeviceImages
 from clrelion.expectation.images import BatchImages, integer_offsets
 from clrelion.expectation.noise_fill import NoiseFill
 from clrelion.expectation.optics_setup import OpticsSetup
@@ -96,6 +97,27 @@ def test_prepared_images(session_double: DeviceSession, name: str, group: int) -
     np.testing.assert_allclose(host["scale_d"], batch.scale)
     if name == "premultiplied":
         assert setup.pixels.n_used < setup.pixels.n or group == 1
+
+
+def test_images_in_several_buffers(session: DeviceSession) -> None:
+    """They are found wherever they lie, in whatever order."""
+    run = small_run()
+    setup, expected = prepared(session, run, 0)
+    ids = np.flatnonzero(run.table.optics_group == 0)
+    assert len(ids) == 3
+    number, place = np.array([7, -2, 7], dtype=np.int32), np.array([1, 2, 0], dtype=np.int32)
+    buffers = {}
+    for i in (-2, 7, 8):
+        held = np.full((3, 16, 16), np.nan, dtype=np.float32)
+        for k in np.flatnonzero(number == i).tolist():
+            held[place[k]] = run.images[int(ids[k])]
+        buffers[i] = session.to_device(held)
+    images = DeviceImages(ids, buffers, number, place)
+    found = setup.preparation.prepare(ids, images, run.table)
+    for name in ("image_ft", "unmasked_ft"):
+        np.testing.assert_array_equal(
+            session.to_host(getattr(found, name)), session.to_host(getattr(expected, name))
+        )
 
 
 def test_a_part_is_the_same_images(session: DeviceSession) -> None:

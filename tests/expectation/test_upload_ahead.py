@@ -77,8 +77,12 @@ def held(session: DeviceSession, batch: LoadedBatch) -> list[float]:
     assert isinstance(batch.images, DeviceImages)
     np.testing.assert_array_equal(batch.images.ids, batch.ids)
     found = np.zeros((len(batch.ids), BOX, BOX))
-    for array, place, chosen in batch.images.by_buffer():
-        found[chosen] = session.to_host(array)[place]
+    order, runs = batch.images.by_buffer()
+    for array, first, n in runs:
+        chosen = order[first : first + n]
+        found[chosen] = session.to_host(array)[batch.images.place[chosen]]
+    assert sum(n for _, _, n in runs) == len(order) == len(batch.ids)
+    assert len({id(array) for array, _, _ in runs}) == len(runs)
     assert np.ptp(found, axis=(1, 2)).max(initial=0) == 0
     return found[:, 0, 0].tolist()
 

@@ -7,13 +7,17 @@ from numpy.typing import NDArray
 
 
 def shift_image(
-    images: NDArray[np.float64], factor: NDArray[np.float64], offset: NDArray[np.int64]
+    images: NDArray[np.float64], place: NDArray[np.int64], factor: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Move the content of each image (y, x) by ``offset`` (x, y) px; zeros come in from outside."""
+    """Image ``source`` becomes ``target`` of the result, its content moved by (dx, dy) px.
+
+    Rows of ``place`` are (source, target, dx, dy), one for each image (y, x) of the result.  Zeros
+    come in from outside.
+    """
     box = images.shape[-1]
-    result = np.zeros_like(images)
-    for image, scale, (dx, dy), out in zip(images, factor, offset, result, strict=True):
+    result = np.zeros((len(place), box, box))
+    for source, target, dx, dy in place.tolist():
         for y in range(max(0, dy), min(box, box + dy)):
             for x in range(max(0, dx), min(box, box + dx)):
-                out[y, x] = scale * image[y - dy, x - dx]
+                result[target, y, x] = factor[target] * images[source, y - dy, x - dx]
     return result
