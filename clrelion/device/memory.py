@@ -109,11 +109,20 @@ def budget_of_total(total_bytes: int, limit_bytes: int | None = None) -> MemoryB
 
 @dataclass(frozen=True)
 class BufferNeed:
-    """Memory of one named buffer: a fixed part and a part for each item of a batch."""
+    """Memory of one named buffer: a fixed part and a part for each item of a batch.
+
+    Attributes
+    ----------
+    name : str
+    bytes_fixed, bytes_per_item : int
+    largest_per_item : int, optional
+        Bytes for each item of the largest single buffer, where there are several of the name.
+    """
 
     name: str
     bytes_fixed: int = 0
     bytes_per_item: int = 0
+    largest_per_item: int | None = None
 
     def total(self, n_items: int) -> int:
         """Bytes with ``n_items`` items."""
@@ -211,9 +220,12 @@ def plan_batches(
     if per_item > 0:
         size = min(size, (available - fixed) // per_item)
     for buffer in buffers:
-        if buffer.bytes_per_item > 0:
+        single = buffer.bytes_per_item
+        if buffer.largest_per_item is not None:
+            single = buffer.largest_per_item
+        if single > 0:
             room = budget.largest_allocation_bytes - buffer.bytes_fixed
-            size = min(size, room // buffer.bytes_per_item)
+            size = min(size, room // single)
     if max_batch is not None:
         size = min(size, max_batch)
     fits = size >= 1 and fixed + max(size, 1) * per_item <= available

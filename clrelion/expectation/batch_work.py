@@ -21,9 +21,10 @@ from clrelion.expectation.device_images import DeviceImages
 from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.fine_part import FinePart, FineTools
-from clrelion.expectation.images import BatchImages, memory_of_part
+from clrelion.expectation.fine_room import FineRoom
+from clrelion.expectation.images import BatchImages
 from clrelion.expectation.local_lists import LocalLists
-from clrelion.expectation.optics_setup import OpticsSetup, ScoringList
+from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
 from clrelion.expectation.projections import Projector, SliceRows
 from clrelion.expectation.results import NOT_FINITE
@@ -54,11 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["BatchWork"]
 
 _log = logging.getLogger(__name__)
-
-_ROW_BYTES = 96
-"""Of the lists of the fine pass and of the sums, a fine orientation."""
-_MOST_ENTRIES = 2**31
-"""Lists are numbered by 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +185,18 @@ class BatchWork:
         for place in np.flatnonzero(significant.is_bad).tolist():
             self._bookkeeping.skip(int(batch.ids[place]), "no finite weight")
         self._consider_table(significant)
+        room = FineRoom(
+            self._session,
+            self._settings,
+            self._setup,
+            self._plan,
+            significant,
+            self._slice_table is not None,
+        )
         first = 0
         while first < batch.n:
-            last = self._part_end(significant, first)
-            first = self._process_part(begun, significant, first, last)
+            last = room.part_end(first)
+            first = self._process_part(begun, significant, room.stores_shifted, first, last)
 
     def _coarse(
         self,
@@ -206,7 +210,7 @@ class BatchWork:
             batch = setup.preparation.prepare(ids, images, self._table, others)
         with session.profile.timer("getDiff"):
             space = self._space(ids)
-            operands = self._operands(batch, setup.coarse)
+            operands = ScoringOperands.create(settings, batch, setup.pixels.n, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
             log_translation = log_translation_priors(
@@ -226,18 +230,6 @@ class BatchWork:
         if self._dense_space is None:
             self._dense_space = DeviceSpace.upload(session, dense_search_space(settings, ids))
         return self._dense_space.with_images(session, *dense_images(settings, ids))
-
-    def _operands(self, batch: BatchImages, scoring: ScoringList) -> ScoringOperands:
-        return ScoringOperands.create(
-            self._session,
-            self._settings,
-            batch,
-            self._setup.pixels.n,
-            scoring.pixels,
-            scoring.places,
-            scoring.weight,
-            scoring.ramps,
-        )
 
     def _coarse_differences(
         self, operands: ScoringOperands, n: int, space: DeviceSpace
@@ -289,31 +281,13 @@ class BatchWork:
             self._setup.fine.pixel_xy,
         )
 
-    def _part_end(self, significant: SignificantSamples, first: int) -> int:
-        """Last image (exclusive) of the largest part that fits the room of the fine pass."""
-        settings, plan = self._settings, self._plan
-        real_bytes = np.dtype(self._session.real).itemsize
-        n_padded = self._setup.fine.pixels.n_padded
-        rows = np.diff(significant.block_start) * settings.n_child_orientations
-        samples = np.diff(significant.sample_start)
-        samples = samples * settings.n_child_orientations * settings.n_child_translations
-        slices = rows * (0 if self._slice_table is not None else 2 * n_padded * real_bytes)
-        shifted = 2 * n_padded * real_bytes * len(self._setup.fine.ramps.x)
-        kept_lists = samples * (real_bytes + np.dtype(np.int32).itemsize)
-        images = memory_of_part(self._setup.pixels.n, real_bytes)
-        bytes_each = (
-            slices + samples * real_bytes + kept_lists + rows * _ROW_BYTES + shifted + images
-        )
-        total = np.cumsum(bytes_each[first:])
-        fits = total <= plan.fine_bytes
-        for single in (slices, samples * real_bytes, np.full(len(rows), shifted)):
-            fits &= np.cumsum(single[first:]) <= plan.largest_bytes
-        for counted in (rows, samples):
-            fits &= np.cumsum(counted[first:]) < _MOST_ENTRIES
-        return first + max(1, int(fits.sum()))
-
     def _process_part(
-        self, begun: _Compared, significant: SignificantSamples, first: int, last: int
+        self,
+        begun: _Compared,
+        significant: SignificantSamples,
+        stores_shifted: bool,
+        first: int,
+        last: int,
     ) -> int:
         """Run the fine pass and the sums for images first .. last - 1; return where to go on."""
         try:
@@ -330,19 +304,22 @@ class BatchWork:
                 self._blocks_per_run(last - first),
             )
             with self._session.profile.timer("getDiff"):
-                operands = self._operands(images, self._setup.fine)
+                operands = ScoringOperands.create(
+                    self._settings, images, self._setup.pixels.n, self._setup.fine, stores_shifted
+                )
             samples = part.weights(operands, begun.log_translation[first:last])
             with self._session.profile.timer("store"):
                 job = part.first_job(samples)
         except DeviceMemoryError as error:
             if self._give_up_images():
                 self._session.release_unused()
-                return self._process_part(begun, significant, first, last)
+                return self._process_part(begun, significant, stores_shifted, first, last)
             if last - first == 1:
                 raise
             _log.warning("%s; going on with fewer particles", error)
             self._session.release_unused()
-            return self._process_part(begun, significant, first, (first + last) // 2)
+            last = (first + last) // 2
+            return self._process_part(begun, significant, stores_shifted, first, last)
         with self._session.profile.timer("store"):
             stored = part.store(job, samples)
             ctf2 = None

@@ -214,6 +214,7 @@ def block_differences(
     if blocks.n == 0:
         return
     correlate = operands.inverse_norm is not None
+    phases = operands.phases or ()
     if session.is_cpu:
         vector = 16 if session.precision == "single" else 8
         kernel = session.kernel(
@@ -228,6 +229,7 @@ def block_differences(
             rows=min(_MOST_TILE_ROWS, blocks.most_rows),
             trans=_translations_of_tile(blocks.mean_trans * n_children, n_children),
             cross_correlation=correlate,
+            makes_shifts=bool(phases),
         )
         size, local = (blocks.n * wg,), (wg,)
     kernel(
@@ -245,6 +247,7 @@ def block_differences(
         blocks.out,
         blocks.trans_list,
         operands.inverse_norm,
+        *phases,
         blocks.n,
         operands.n_trans,
         n_children,

@@ -34,7 +34,6 @@ __all__ = [
     "ImagePower",
     "ImagePreparation",
     "integer_offsets",
-    "memory_of_part",
 ]
 
 _WORK_GROUP = 64
@@ -370,20 +369,15 @@ class ImagePreparation:
     def _power(self, transforms: Array, n: int) -> PendingRead:
         session = self._session
         out = session.empty((n, self._n_lists), session.real)
-        session.kernel("expectation/power_spectrum")(
-            (self._n_lists, n),
-            None,
+        wg = 1 if session.is_cpu else _WORK_GROUP
+        session.kernel("expectation/power_spectrum", wg=wg)(
+            (self._n_lists * wg, n),
+            (wg, 1),
             transforms,
             self._shell_start_d,
             self._shell_pixel_d,
             self._box * (self._box // 2 + 1),
             self._n_lists,
-            n,
             out,
         )
         return session.to_host_later(out)
-
-
-def memory_of_part(n_list: int, real_bytes: int) -> int:
-    """Bytes on the device for one image of a part: its copies, factors, blocks, sums by pixel."""
-    return (6 + 3 + 5 + 4) * n_list * real_bytes

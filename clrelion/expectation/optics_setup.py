@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,45 +11,18 @@ from numpy.typing import NDArray
 from clrelion.expectation.images import ImagePreparation
 from clrelion.expectation.pixels import PixelList, make_pixel_list
 from clrelion.expectation.projections import Projector
-from clrelion.expectation.scoring import TranslationRamps
+from clrelion.expectation.scoring import ScoringList, TranslationRamps
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.store import GroupWeights
 from clrelion.fourier.shells import pixels_per_shell
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
     from clrelion.device.session import DeviceSession
 
-__all__ = ["OpticsSetup", "ScoringList"]
+__all__ = ["OpticsSetup"]
 
 _SCALE_SHELL_DVP = 3.0
 """Shells with a data-versus-prior ratio above this count for the intensity scale (E 5.6)."""
-
-
-@dataclass(frozen=True)
-class ScoringList:
-    """Pixels and weights of one pass.
-
-    Attributes
-    ----------
-    pixels
-        Pixel list; its projected pixels are compared.
-    pixel_xy
-        Its place in the references, on the device.
-    places
-        int32; place of each projected pixel in the batch's list.
-    weight
-        float64, (n_projected,); w of kernel scoring_operands.
-    ramps
-        Translations of the pass.
-    """
-
-    pixels: PixelList
-    pixel_xy: Array
-    places: NDArray[np.int32]
-    weight: NDArray[np.float64]
-    ramps: TranslationRamps
 
 
 class OpticsSetup:
@@ -189,13 +161,14 @@ class OpticsSetup:
             places = np.arange(pixels.n_projected, dtype=np.int32)
         else:
             places = pixels.places_in(self.pixels)
-        shifts = settings.translations_px(optics.pixel_size_angst, fine)
         return ScoringList(
+            session=self._session,
             pixels=pixels,
             pixel_xy=self._projector.pixel_table(pixels),
             places=places,
             weight=weight[: pixels.n_projected],
-            ramps=TranslationRamps.create(self._session, shifts, optics.box_px, pixels.size),
+            translations_px=settings.translations_px(optics.pixel_size_angst, fine),
+            box=optics.box_px,
         )
 
     def _shell_weights(self, n_shells: int) -> NDArray[np.float64]:

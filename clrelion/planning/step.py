@@ -232,7 +232,7 @@ def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNe
     )
     return [
         *before,
-        BufferNeed("images", 0, bytes_per_image(size.box_px, size.n_list, limits.real_bytes)),
+        _images(limits, size),
         BufferNeed("shifted images", 0, _shifted_bytes(limits, size)),
         BufferNeed("squared differences", 0, samples),
         BufferNeed("candidate weights", 0, samples),
@@ -240,12 +240,14 @@ def _buffers_of_particles(limits: DeviceLimits, size: StepSize) -> list[BufferNe
     ]
 
 
-def bytes_per_image(box: int, n_list: int, real_bytes: int) -> int:
-    """Bytes on the device for one image: raw, shifted, masked, transforms, listed pixels.
+def _images(limits: DeviceLimits, size: StepSize) -> BufferNeed:
+    """Raw images, shifted and masked ones, their transforms and listed pixels.
 
     Raw twice: the next batch is on its way.
     """
-    pixels = box * box
-    transforms = 2 * box * (box // 2 + 1) * 2 * real_bytes
-    listed = _LISTED_VALUES * n_list * real_bytes
-    return 8 * pixels + 2 * pixels * real_bytes + transforms + listed
+    pixels = size.box_px * size.box_px
+    raw, real = 4 * pixels, pixels * limits.real_bytes
+    transform = size.box_px * (size.box_px // 2 + 1) * 2 * limits.real_bytes
+    listed = size.n_list * limits.real_bytes
+    total = 2 * raw + 2 * real + 2 * transform + _LISTED_VALUES * listed
+    return BufferNeed("images", 0, total, max(raw, real, transform, 2 * listed))

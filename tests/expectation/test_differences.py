@@ -40,10 +40,7 @@ class Coarse:
         images = np.stack([run.images[i] for i in self.ids.tolist()])
         batch = self.setup.preparation.prepare(self.ids, images, run.table)
         coarse = self.setup.coarse
-        self.operands = ScoringOperands.create(
-            session, s, batch, self.setup.pixels.n, coarse.pixels, coarse.places, coarse.weight,
-            coarse.ramps,
-        )  # fmt: skip
+        self.operands = ScoringOperands.create(s, batch, self.setup.pixels.n, coarse)
         self.space = dense_search_space(s, self.ids)
         self.n = s.n_classes * s.orientation_grid.n_dir * s.orientation_grid.n_psi
         self._projector, self._tables = projector, tables

@@ -248,18 +248,32 @@ def fine_scores(
     projections: npt.NDArray[np.complex128],
     blocks: BlockVectors,
     inverse_image_norm: npt.NDArray[Any] | None = None,
-    **parameters: int,
+    shifts: tuple[PixelList, npt.NDArray[Any], int] | None = None,
+    **parameters: Any,
 ) -> npt.NDArray[Any]:
-    """What diff2_fine (_vector) writes, one number a sample; ``shifted`` (image, child, pixel)."""
+    """What diff2_fine (_vector) writes, one number a sample; ``shifted`` (image, child, pixel).
+
+    With ``shifts``, a pixel list, shifts in px (child, 2) and the box, the kernel makes them:
+    ``shifted`` (image, 1, pixel).
+    """
     out = Output(session, blocks.n_samples)
     group = (parameters["wg"],) if name == "diff2_fine" else (1,)
-    n_blocks = len(blocks.image)
+    n_blocks, n_padded, n_trans = len(blocks.image), shifted.shape[-1], shifted.shape[1]
+    phases: tuple[Any, ...] = ()
+    if name == "diff2_fine":
+        parameters["makes_shifts"] = shifts is not None
+    if shifts is not None:
+        pixels, shifts_px, box = shifts
+        ramp_x, ramp_y = pixels.ramps(shifts_px, box)
+        kxy = np.pad(pixels.kxy, ((0, n_padded - pixels.n), (0, 0)))
+        phases = kxy, ramp_x, ramp_y, ramp_x.shape[1], pixels.half
+        n_trans = len(shifts_px)
     run_kernel(
         session, name, (n_blocks * group[0],), group,
         split_complex(shifted), ctf_power, split_complex(projections),
         blocks.image, blocks.row, blocks.n_rows, blocks.row_projection, blocks.trans,
-        blocks.n_trans, blocks.out, blocks.trans_list, inverse_image_norm, n_blocks,
-        shifted.shape[1], blocks.n_children, shifted.shape[-1], out,
+        blocks.n_trans, blocks.out, blocks.trans_list, inverse_image_norm, *phases, n_blocks,
+        n_trans, blocks.n_children, n_padded, out,
         cross_correlation=inverse_image_norm is not None, **parameters,
     )  # fmt: skip
     return out.read()

@@ -63,13 +63,14 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     ),
     "expectation/diff2_coarse_tensor": _choices(epilogue=_EPILOGUES),
     "expectation/diff2_fine": _choices(
-        wg=[64], rows=[8], trans=[4], cross_correlation=[False, True]
+        wg=[64], rows=[8], trans=[4], cross_correlation=[False, True], makes_shifts=[False, True]
     ),
     "expectation/diff2_fine_vector": _choices(vector=[8, 16], cross_correlation=[False, True]),
     "expectation/image_maxima": _GROUPS,
     "expectation/insertion_maxima": _GROUPS,
     "expectation/local_orientations": _choices(**_PRIORS),
     "expectation/nearest_directions": _choices(**_PRIORS),
+    "expectation/power_spectrum": _GROUPS,
     "expectation/prior_mates": _choices(**_PRIORS),
     "expectation/psi_windows": _WIDE,
     "expectation/project_grid": _choices(panel=[32], tiled=[False, True]),

@@ -12,6 +12,7 @@ from tests import tolerances
 from tests.kernels.block_inputs import block_vectors, random_blocks
 from tests.kernels.launch import rounded
 from tests.kernels.scoring_kernels import coarse_product, fine_scores, split_complex
+from tests.kernels.slice_inputs import pixel_list
 from tests.reference.diff2_fine import Block, diff2_fine
 
 GROUPED = [
@@ -55,6 +56,45 @@ def test_random_blocks(
         **parameters,
     )  # fmt: skip
     expected = diff2_fine(shifted, power, slices, blocks, n_children, inverse)
+    tolerance = tolerances.of_sum(any_session.real, 2 * n_padded)
+    tolerances.assert_close(result, np.concatenate([e.ravel() for e in expected]), tolerance)
+
+
+@pytest.mark.parametrize(("wg", "rows", "trans"), [(1, 4, 4), (16, 8, 9), (64, 1, 3)])
+@pytest.mark.parametrize(
+    ("n_blocks", "n_trans", "n_children", "size"),
+    [((2, 3, 1), 5, 4, 22), ((1,), 1, 1, 6), ((0, 9, 0, 2), 3, 3, 11)],
+)
+@pytest.mark.parametrize("cross_correlation", [False, True])
+def test_shifts_are_made(
+    any_session: DeviceSession,
+    wg: int,
+    rows: int,
+    trans: int,
+    n_blocks: tuple[int, ...],
+    n_trans: int,
+    n_children: int,
+    size: int,
+    cross_correlation: bool,
+) -> None:
+    """The same from images that are not shifted yet and the phases of the translations."""
+    rng = np.random.default_rng(size)
+    pixels, box = pixel_list(size), size + 5
+    n_images, n_slices, n_padded = len(n_blocks), 20, pixels.n + 9
+    images = np.zeros((n_images, 1, n_padded), dtype=complex)
+    images[..., : pixels.n] = rng.standard_normal((n_images, 1, pixels.n, 2)) @ [1, 1j]
+    images = rounded(any_session, images)
+    power = rounded(any_session, rng.uniform(0, 2, (n_images, n_padded)))
+    slices = rounded(any_session, rng.standard_normal((n_slices, n_padded, 2)) @ [1, 1j])
+    inverse = rounded(any_session, rng.uniform(0.1, 1, n_images)) if cross_correlation else None
+    blocks = random_blocks(rng, n_blocks, n_slices, n_trans)
+    shifts_px = rng.uniform(-7, 7, (n_trans * n_children, 2))
+    result = fine_scores(
+        any_session, "diff2_fine", images, power, slices, block_vectors(blocks, n_children),
+        inverse, (pixels, shifts_px, box), wg=wg, rows=rows, trans=trans,
+    )  # fmt: skip
+    phases = np.pad(pixels.phases(shifts_px, box), ((0, 0), (0, 9)))
+    expected = diff2_fine(images * phases, power, slices, blocks, n_children, inverse)
     tolerance = tolerances.of_sum(any_session.real, 2 * n_padded)
     tolerances.assert_close(result, np.concatenate([e.ravel() for e in expected]), tolerance)
 

@@ -21,15 +21,15 @@ def spectra(
     transforms: npt.NDArray[Any],
     shell: npt.NDArray[Any],
     n_shells: int,
-    group: tuple[int, int] = (1, 1),
+    wg: int = 1,
 ) -> npt.NDArray[Any]:
     """Power by ``shell`` of each pixel (ky, kx); those with -1 do not count."""
     n = len(transforms)
     start, pixel = pixels_by_shell(shell.ravel(), n_shells)
     out = Output(session, (n, n_shells))
     run_kernel(
-        session, "power_spectrum", (n_shells, n), group,
-        transforms, start, pixel, shell.size, n_shells, n, out,
+        session, "power_spectrum", (n_shells * wg, n), (wg, 1),
+        transforms, start, pixel, shell.size, n_shells, out, wg=wg,
     )  # fmt: skip
     return out.read()
 
@@ -39,15 +39,15 @@ def shells_of_the_half_plane(box: int) -> npt.NDArray[np.int64]:
     return np.where((kx == 0) & (ky < 0), -1, half_transform_shells(box))
 
 
-@pytest.mark.parametrize("group", [(1, 1), (16, 2), (64, 1)])
+@pytest.mark.parametrize("wg", [1, 16, 64])
 @pytest.mark.parametrize(("n", "box"), [(1, 30), (3, 44), (7, 6)])
 def test_random_images(
-    any_session: DeviceSession, group: tuple[int, int], n: int, box: int
+    any_session: DeviceSession, wg: int, n: int, box: int
 ) -> None:
     images = np.random.default_rng(box).standard_normal((n, box, box))
     n_shells = box // 2 + 1
     transforms = np.fft.rfft2(images) / box**2
-    result = spectra(any_session, transforms, shells_of_the_half_plane(box), n_shells, group)
+    result = spectra(any_session, transforms, shells_of_the_half_plane(box), n_shells, wg)
     tolerance = tolerances.of_sum(any_session.real, 4 * box)
     tolerances.assert_close(result, power_spectrum(images, n_shells), tolerance)
 

@@ -12,13 +12,19 @@
  * Specification E 5.4; design.md 3 (fine pass).
  *
  * shifted      real [images][n_trans_all][2][n_padded], read (n_trans_all counts children)
+% if makes_shifts:
+ *   here [images][2][n_padded], images that are not shifted: times S_tj = ramp_x[t][kx] ramp_y[t][ky]
+ * kxy          int2 [n_padded] (kx, ky), read
+ * ramp_x       real2 [n_trans_all][n_kx], ramp_y real2 [n_trans_all][2 h + 1] (ky + h), read
+% endif
  * ctf_power    real [images][n_padded], read
  * projections  real [.][2][n_padded], read
  * block_image, block_row, block_n_rows, block_trans, block_n_trans int [blocks], block_out long
  * [blocks]; row_projection int [rows], trans_list int, read
  * inverse_image_norm real [images], read (null unless cross-correlation)
  * out          real, write
- * Template parameters: rows and trans, what a work-item adds up at a time.
+ * Template parameters: rows and trans, what a work-item adds up at a time; makes_shifts: multiply the
+ * images with the phases of the translations here, rather than read them from memory shifted.
  * Local memory: rows * (trans + 1) * ${wg} reals. Order of sums: strided partial sums a work-item, then at most 4
  * strided runs over the work-items.
  * Reference: tests/reference/diff2_fine.py
@@ -36,6 +42,10 @@ void diff2_fine(
     __global const int* restrict block_trans,
     __global const int* restrict block_n_trans, __global const long* restrict block_out,
     __global const int* restrict trans_list, __global const real* restrict inverse_image_norm,
+% if makes_shifts:
+    __global const int2* restrict kxy, __global const real2* restrict ramp_x,
+    __global const real2* restrict ramp_y, const int n_kx, const int h,
+% endif
     const int n_blocks, const int n_trans_all, const int n_children, const int n_padded,
     __global real* restrict out)
 {
@@ -47,7 +57,11 @@ void diff2_fine(
     __global const int* of_row = row_projection + block_row[b];
     const int n_trans = block_n_trans[b] * n_children;
     __global const int* trans = trans_list + block_trans[b];
+% if makes_shifts:
+    __global const real* x = shifted + (long)image * 2 * n_padded;
+% else:
     __global const real* x = shifted + (long)image * n_trans_all * 2 * n_padded;
+% endif
     __global const real* power = ctf_power + (long)image * n_padded;
     __global real* result = out + block_out[b];
 
@@ -57,13 +71,23 @@ void diff2_fine(
         for (int a = 0; a < ${R}; a++)
             p[a] = projections + 2L * of_row[min(r0 + a, n_rows - 1)] * n_padded;
         for (int t0 = 0; t0 < n_trans; t0 += ${T}) {
+% if makes_shifts:
+            int along_x[${T}], along_y[${T}];
+% else:
             __global const real* f[${T}];
+% endif
             real sum[${R}][${T}];
             real norm[${R}];
             #pragma unroll
             for (int c = 0; c < ${T}; c++) {
-                const int t = min(t0 + c, n_trans - 1);
-                f[c] = x + (long)(trans[t / n_children] * n_children + t % n_children) * 2 * n_padded;
+                const int of_block = min(t0 + c, n_trans - 1);
+                const int t = trans[of_block / n_children] * n_children + of_block % n_children;
+% if makes_shifts:
+                along_x[c] = t * n_kx;
+                along_y[c] = t * (2 * h + 1) + h;
+% else:
+                f[c] = x + (long)t * 2 * n_padded;
+% endif
             }
             #pragma unroll
             for (int a = 0; a < ${R}; a++) {
@@ -80,9 +104,19 @@ void diff2_fine(
                     im[a] = p[a][n_padded + j];
                     norm[a] = fma(pw, fma(re[a], re[a], im[a] * im[a]), norm[a]);
                 }
+% if makes_shifts:
+                const real xr = x[j], xi = x[n_padded + j];
+                const int2 k = kxy[j];
+% endif
                 #pragma unroll
                 for (int c = 0; c < ${T}; c++) {
+% if makes_shifts:
+                    const real2 sx = ramp_x[along_x[c] + k.x], sy = ramp_y[along_y[c] + k.y];
+                    const real2 s = (real2)(sx.x * sy.x - sx.y * sy.y, sx.x * sy.y + sx.y * sy.x);
+                    const real fr = xr * s.x - xi * s.y, fi = xr * s.y + xi * s.x;
+% else:
                     const real fr = f[c][j], fi = f[c][n_padded + j];
+% endif
                     #pragma unroll
                     for (int a = 0; a < ${R}; a++)
                         sum[a][c] = fma(re[a], fr, fma(im[a], fi, sum[a][c]));
