@@ -195,9 +195,7 @@ class FinePart:
             starts,
             slices,
             tools.tables,
-            setup.pixels,
             setup.weights,
-            setup.store_ramps,
             tools.volumes,
             tools.orientation_sums,
         )

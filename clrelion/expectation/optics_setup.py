@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.expectation.group_weights import GroupWeights
 from clrelion.expectation.images import ImagePreparation
 from clrelion.expectation.pixels import PixelList, make_pixel_list
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.scoring import ScoringList, TranslationRamps
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.expectation.store import GroupWeights
 from clrelion.fourier.shells import pixels_per_shell
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class OpticsSetup:
             self._settings,
             self.geometry,
             self.pixels,
+            self.store_ramps,
             self._inverse_sigma2(self.pixels, with_origin=True),
             _SCALE_SHELL_DVP,
         )

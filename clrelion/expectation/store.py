@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.fine import FineLists
+from clrelion.expectation.group_weights import GroupWeights
 from clrelion.expectation.images import BatchImages
 from clrelion.expectation.kept_rows import KeptRows, keep_rows
 from clrelion.expectation.orientation_sums import OrientationSums
-from clrelion.expectation.pixels import PixelList
 from clrelion.expectation.sampling_tables import OrientationTables
-from clrelion.expectation.scoring import TranslationRamps
-from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
+from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volumes import BackprojectionVolumes
 
 if TYPE_CHECKING:
@@ -29,55 +28,7 @@ if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 
-__all__ = ["GroupWeights", "StoreJob", "prepare_store"]
-
-
-@dataclass(frozen=True)
-class GroupWeights:
-    """Weights of the pixels of one optics group for the sums.
-
-    Attributes
-    ----------
-    inverse_sigma2
-        real device array (n_list,); 1/(sigma2_fudge sigma2), origin included.
-    scale_mask
-        uchar device array (n_classes, n_shells); shells that count for the intensity scale.
-    counted
-        real device array (n_classes, n_padded); 1 for the pixels of these shells, else 0.
-    n_classes
-        Classes.
-    premultiplied
-        The images are multiplied with their CTF.
-    """
-
-    inverse_sigma2: Array
-    scale_mask: Array
-    counted: Array
-    n_classes: int
-    premultiplied: bool
-
-    @classmethod
-    def create(
-        cls,
-        session: DeviceSession,
-        settings: ExpectationSettings,
-        geometry: ImageGeometry,
-        pixels: PixelList,
-        inverse_sigma2: NDArray[np.float64],
-        scale_shell_dvp: float,
-    ) -> GroupWeights:
-        """Make the weights; shells with data_vs_prior above ``scale_shell_dvp`` count for scale."""
-        model_shell = geometry.model_shells(pixels.n_shells)
-        inside = model_shell < settings.data_vs_prior.shape[1]
-        mask = np.zeros((settings.n_classes, pixels.n_shells), dtype=np.uint8)
-        mask[:, inside] = settings.data_vs_prior[:, model_shell[inside]] > scale_shell_dvp
-        return cls(
-            session.to_device(inverse_sigma2, session.real),
-            session.to_device(mask),
-            session.to_device(pixels.padded(mask[:, pixels.shell].T).T, session.real),
-            settings.n_classes,
-            bool(geometry.optics.ctf_premultiplied),
-        )
+__all__ = ["StoreJob", "prepare_store"]
 
 
 @dataclass(frozen=True)
@@ -144,9 +95,7 @@ def prepare_store(
     block_start: NDArray[np.int64],
     slices: Array,
     tables: OrientationTables,
-    pixels: PixelList,
     weights: GroupWeights,
-    ramps: TranslationRamps,
     volumes: BackprojectionVolumes,
     orientation_sums: OrientationSums,
 ) -> StoreJob:
@@ -160,10 +109,8 @@ def prepare_store(
         All blocks of the part, or some of its only image, and those of each image, (n + 1,).
     slices
         real device array (., 2, n_padded), on the batch's own pixel list.
-    pixels
-        The batch's pixel list (size s_g).
-    ramps
-        Phase ramps of the fine translations at size s_g.
+    weights
+        Pixels (size s_g) of the batch's optics group, and their weights.
 
     Raises
     ------
@@ -183,10 +130,9 @@ def prepare_store(
     volumes.reserve(images.unmasked_ft, images.data, images.weight)
     prepare = _with_workers if volumes.n_workers else _with_atomics
     sum_pixels, add_to_tile, pixel_sums = prepare(
-        session, images, rows, slices, tables, pixels, weights, ramps, volumes
+        session, images, rows, slices, tables, weights, volumes
     )
-    order = np.argsort(pixels.shell, kind="stable")
-    counts = np.bincount(pixels.shell, minlength=pixels.n_shells)
+    shell_start, shell_order = weights.shell_lists
     return StoreJob(
         session=session,
         volumes=volumes,
@@ -194,9 +140,9 @@ def prepare_store(
         add_to_tile=add_to_tile,
         pixel_sums=pixel_sums,
         in_blocks=volumes.n_workers > 0,
-        shell_start=session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32),
-        shell_order=session.to_device(order, np.int32),
-        shell_sums=session.empty((batch.n, pixels.n_shells, 4), session.real),
+        shell_start=shell_start,
+        shell_order=shell_order,
+        shell_sums=session.empty((batch.n, weights.pixels.n_shells, 4), session.real),
         row_sum=rows.row_sum,
         lists=lists,
         orientation_sums=orientation_sums,
@@ -247,13 +193,12 @@ def _with_workers(
     rows: KeptRows,
     slices: Array,
     tables: OrientationTables,
-    pixels: PixelList,
     weights: GroupWeights,
-    ramps: TranslationRamps,
     volumes: BackprojectionVolumes,
 ) -> _Steps:
     """On CPUs: each worker has pixels and volumes of its own."""
-    real, n, n_blocks = session.real, images.data.shape[0], pixels.n_padded // 16
+    real, pixels = session.real, weights.pixels
+    n, n_blocks = images.data.shape[0], pixels.n_padded // 16
     packed = session.empty((n, n_blocks, 5, 16), real)
     pixel_sums = session.empty((n, n_blocks, 4, 16), real)
     session.kernel("expectation/pack_images")(
@@ -269,13 +214,12 @@ def _with_workers(
         n,
         packed,
     )
-    plane = np.ascontiguousarray(pixels.padded(pixels.backprojected_xy).T)
     kernel = session.kernel("expectation/weighted_sums_workers", tiled=volumes.is_tiled)
     before = (
         *(packed, images.compared, slices, rows.group_start, rows.n_groups),
         *(rows.image, rows.classes, rows.frames, rows.psis, rows.projection, rows.omega),
-        *(*rows.entries, session.to_device(plane, real), weights.counted, weights.n_classes),
-        *(ramps.phases(session, pixels), tables.fine_frames, tables.fine_psis),
+        *(*rows.entries, weights.xy_planes, weights.counted, weights.n_classes),
+        *(weights.phases, tables.fine_frames, tables.fine_psis),
         *(pixels.n, pixels.n_padded),
     )
     after = volumes.edge, volumes.shape[2], volumes.edge // 2, n
@@ -293,9 +237,7 @@ def _with_atomics(
     rows: KeptRows,
     slices: Array,
     tables: OrientationTables,
-    pixels: PixelList,
     weights: GroupWeights,
-    ramps: TranslationRamps,
     volumes: BackprojectionVolumes,
 ) -> _Steps:
     """Elsewhere: all add to the same volumes.
@@ -304,13 +246,13 @@ def _with_atomics(
     made image after image and the scatter orientation after orientation; sums of whole numbers
     always, so that how the rows are grouped makes no difference to a bit.
     """
-    real, (n, n_list) = session.real, images.data.shape
-    pixel_sums = session.empty((n, n_list, 4), real)
-    kxy, xy = session.to_device(pixels.kxy()), session.to_device(pixels.backprojected_xy, real)
+    pixels, ramps, (n, n_list) = weights.pixels, weights.ramps, images.data.shape
+    pixel_sums = session.empty((n, n_list, 4), session.real)
+    kxy, xy = weights.kxy, weights.xy
     phases = ramps.x, ramps.y, ramps.half + 1, ramps.half
     of_pixels = (
         *(images.image_ft, images.compared, slices, rows.row_start, rows.place, rows.classes),
-        *(rows.projection, rows.omega, *rows.entries, kxy, session.to_device(pixels.shell)),
+        *(rows.projection, rows.omega, *rows.entries, kxy, weights.shell),
         *(weights.scale_mask, pixels.n_shells, *phases, n_list, pixels.n_padded, n),
     )
     edge, nx, centre = volumes.edge, volumes.shape[2], volumes.edge // 2
