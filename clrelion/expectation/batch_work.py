@@ -21,7 +21,7 @@ from clrelion.expectation.device_images import DeviceImages
 from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import CoarsePanels, CoarseSamples, dense_differences
 from clrelion.expectation.fine_part import FinePart, FineTools
-from clrelion.expectation.fine_room import FineRoom
+from clrelion.expectation.fine_room import FineRoom, stores_shifted
 from clrelion.expectation.images import BatchImages
 from clrelion.expectation.local_lists import LocalLists
 from clrelion.expectation.optics_setup import OpticsSetup
@@ -196,7 +196,7 @@ class BatchWork:
         first = 0
         while first < batch.n:
             last = room.part_end(first)
-            first = self._process_part(begun, significant, room.stores_shifted, first, last)
+            first = self._process_part(begun, significant, first, last)
 
     def _coarse(
         self,
@@ -282,12 +282,7 @@ class BatchWork:
         )
 
     def _process_part(
-        self,
-        begun: _Compared,
-        significant: SignificantSamples,
-        stores_shifted: bool,
-        first: int,
-        last: int,
+        self, begun: _Compared, significant: SignificantSamples, first: int, last: int
     ) -> int:
         """Run the fine pass and the sums for images first .. last - 1; return where to go on."""
         try:
@@ -305,7 +300,11 @@ class BatchWork:
             )
             with self._session.profile.timer("getDiff"):
                 operands = ScoringOperands.create(
-                    self._settings, images, self._setup.pixels.n, self._setup.fine, stores_shifted
+                    self._settings,
+                    images,
+                    self._setup.pixels.n,
+                    self._setup.fine,
+                    stores_shifted(self._session),
                 )
             samples = part.weights(operands, begun.log_translation[first:last])
             with self._session.profile.timer("store"):
@@ -313,13 +312,12 @@ class BatchWork:
         except DeviceMemoryError as error:
             if self._give_up_images():
                 self._session.release_unused()
-                return self._process_part(begun, significant, stores_shifted, first, last)
+                return self._process_part(begun, significant, first, last)
             if last - first == 1:
                 raise
             _log.warning("%s; going on with fewer particles", error)
             self._session.release_unused()
-            last = (first + last) // 2
-            return self._process_part(begun, significant, stores_shifted, first, last)
+            return self._process_part(begun, significant, first, (first + last) // 2)
         with self._session.profile.timer("store"):
             stored = part.store(job, samples)
             ctf2 = None

@@ -1,4 +1,4 @@
-"""How many images of a batch the fine pass takes at a time, and what it keeps of them.
+"""How many images of a batch the fine pass takes at a time.
 
 In: the numbers of significant samples.  Out: the parts of the batch, each within the memory plan.
 """
@@ -18,7 +18,7 @@ from clrelion.planning.step import StepPlan
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["FineRoom"]
+__all__ = ["FineRoom", "stores_shifted"]
 
 _ROW_BYTES = 96
 """Of the lists of the fine pass and of the sums, a fine orientation."""
@@ -27,10 +27,14 @@ _MOST_ENTRIES = 2**31
 _COPIED_VALUES, _FACTORS, _PACKED_VALUES, _PIXEL_SUMS = 6, 3, 5, 4
 """Of an image of a part, a listed pixel: transforms and CTF, factors of the sums, these in blocks,
 sums by pixel."""
-_SHIFTS_MADE_AGAIN = 4
-"""How often an image may be shifted anew for each of its orientations, on average, for every time
-that it would be shifted to be stored: storing is bound by the memory, shifting is not
-(docs/performance.md)."""
+
+
+def stores_shifted(session: DeviceSession) -> bool:
+    """Whether images are shifted once, and stored with every fine translation, to be compared.
+
+    On CPUs; graphics cards shift them faster than they read them (docs/performance.md).
+    """
+    return session.is_cpu
 
 
 class FineRoom:
@@ -40,13 +44,6 @@ class FineRoom:
     ----------
     has_table
         All fine slices are there already.
-
-    Attributes
-    ----------
-    stores_shifted
-        The images of a part are stored with every translation.  Otherwise they are shifted when
-        they are compared: where few samples are significant, and always where results may not
-        depend on which images are in a batch.
     """
 
     def __init__(
@@ -59,14 +56,10 @@ class FineRoom:
         has_table: bool,
     ) -> None:
         n_images = len(significant.n_significant)
-        n_trans = len(setup.fine.translations_px)
-        n_shifts = int(significant.sample_start[-1]) * settings.n_child_translations
-        is_rare = n_shifts <= _SHIFTS_MADE_AGAIN * n_images * n_trans
-        self.stores_shifted = session.is_cpu or not (is_rare or session.deterministic)
-
         real_bytes = np.dtype(session.real).itemsize
         slice_bytes = 2 * setup.fine.pixels.n_padded * real_bytes
-        shifted = np.full(n_images, slice_bytes * (n_trans if self.stores_shifted else 1))
+        n_stored = len(setup.fine.translations_px) if stores_shifted(session) else 1
+        shifted = np.full(n_images, n_stored * slice_bytes)
         rows = np.diff(significant.block_start) * settings.n_child_orientations
         samples = np.diff(significant.sample_start)
         samples = samples * settings.n_child_orientations * settings.n_child_translations

@@ -14,7 +14,7 @@ N_LIST, N_PADDED, N_TRANS = 50, 64, 12
 
 
 def room(
-    rng: np.random.Generator, fine_bytes: int, largest: int, **changes: Any
+    rng: np.random.Generator, fine_bytes: int, largest: int, is_cpu: bool, has_table: bool
 ) -> tuple[FineRoom, Any]:
     """Room for 23 images with up to ten blocks of up to four translations."""
     blocks = rng.integers(0, 11, 23)
@@ -24,17 +24,13 @@ def room(
         block_start=np.concatenate([[0], np.cumsum(blocks)]),
         sample_start=np.concatenate([[0], np.cumsum(samples)]),
     )
-    session: Any = SimpleNamespace(
-        real=np.float32, is_cpu=changes.get("is_cpu", False),
-        deterministic=changes.get("deterministic", False),
-    )  # fmt: skip
+    session: Any = SimpleNamespace(real=np.float32, is_cpu=is_cpu)
     settings: Any = SimpleNamespace(n_child_orientations=8, n_child_translations=4)
     fine = SimpleNamespace(
         pixels=SimpleNamespace(n_padded=N_PADDED), translations_px=np.zeros((N_TRANS, 2))
     )
     setup: Any = SimpleNamespace(fine=fine, pixels=SimpleNamespace(n=N_LIST))
     plan: Any = SimpleNamespace(fine_bytes=fine_bytes, largest_bytes=largest)
-    has_table = changes.get("has_table", False)
     return FineRoom(session, settings, setup, plan, significant, has_table), significant
 
 
@@ -60,10 +56,10 @@ def test_parts_are_as_large_as_there_is_room(
 ) -> None:
     rng = np.random.default_rng(fine_bytes + largest)
     for _ in range(20):
-        given, significant = room(rng, fine_bytes, largest, is_cpu=is_cpu, has_table=has_table)
+        given, significant = room(rng, fine_bytes, largest, is_cpu, has_table)
 
-        def fits(first: int, last: int, given: FineRoom = given, of: Any = significant) -> bool:
-            total, *single = needs(of, first, last, given.stores_shifted, has_table)
+        def fits(first: int, last: int, of: Any = significant) -> bool:
+            total, *single = needs(of, first, last, is_cpu, has_table)
             return total <= fine_bytes and max(single) <= largest
 
         first = 0
@@ -74,17 +70,3 @@ def test_parts_are_as_large_as_there_is_room(
             first = last
         assert first == 23
 
-
-def test_what_stores_shifted_images() -> None:
-    """CPUs do; others where many samples are significant, but never if nothing may depend on it."""
-    rng = np.random.default_rng(2)
-    assert room(rng, 10**9, 10**9, is_cpu=True)[0].stores_shifted
-    assert room(rng, 10**9, 10**9, is_cpu=True, deterministic=True)[0].stores_shifted
-    found = set()
-    for _ in range(40):
-        given, significant = room(rng, 10**9, 10**9)
-        found.add(given.stores_shifted)
-        # four children; twelve translations
-        assert given.stores_shifted == (4 * significant.sample_start[-1] > 4 * 23 * N_TRANS)
-        assert not room(rng, 10**9, 10**9, deterministic=True)[0].stores_shifted
-    assert found == {False, True}

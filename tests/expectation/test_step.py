@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceMemoryError, NumericalError
-from clrelion.expectation import batch_work, fine_part, fine_room
+from clrelion.expectation import batch_work, fine_part
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.detector_response import DetectorResponse
 from clrelion.expectation.device_space import DeviceSpace
@@ -163,20 +163,10 @@ def test_single_precision(session: DeviceSession, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "made_again"),
-    [
-        *(("normal", 0), ("normal", 1e9), ("cross-correlation", 0), ("cross-correlation", 1e9)),
-        *(("local", 1e9), ("premultiplied", 1e9), ("coarse scores", 1e9)),
-    ],
+    "name", ["normal", "cross-correlation", "local", "premultiplied", "coarse scores"]
 )
-def test_kernels_of_graphics_cards(
-    session: DeviceSession, monkeypatch: pytest.MonkeyPatch, name: str, made_again: float
-) -> None:
-    """Work-groups, matrix tiles and atomics, on whatever device there is.
-
-    Images are shifted and stored, or shifted where they are compared.
-    """
-    monkeypatch.setattr(fine_room, "_SHIFTS_MADE_AGAIN", made_again)
+def test_kernels_of_graphics_cards(session: DeviceSession, name: str) -> None:
+    """Work-groups, matrix tiles and atomics, on whatever device there is."""
     other = DeviceSession(session.info, works_ahead=True)
     other.is_cpu = False
     run, twin = case(name)

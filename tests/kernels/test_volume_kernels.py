@@ -129,7 +129,7 @@ def test_symmetrise_far_from_the_origin(any_session: DeviceSession) -> None:
     place_points = any_session.kernel_from_source("place_points", _PLACE_POINTS)
     out = any_session.empty((len(points), 6), any_session.real)
     place_points(
-        (len(points),), None, any_session.to_device(points, np.int32),
+        (len(points),), (1,), any_session.to_device(points, np.int32),
         any_session.to_device(parts, any_session.real), out,
     )  # fmt: skip
     found = any_session.to_host(out).astype(np.float64)
