@@ -48,6 +48,11 @@ def test_plan_limits() -> None:
     )
     assert plan_batches("", 999, BUFFERS, budget(10**6), max_batch=5, multiple_of=8).batch_size == 5
     assert plan_batches("", 999, BUFFERS, budget(10**6, largest=1000)).batch_size == 10
+    # several buffers of one name: the largest of them must fit, not all in one
+    several = [BufferNeed("images", 50, 100, largest_per_item=30), BufferNeed("sums", 1000, 25)]
+    assert plan_batches("", 999, several, budget(10**6, largest=1500)).batch_size == 20
+    assert plan_batches("", 999, several, budget(10**6, largest=1400)).batch_size == 16
+    assert plan_batches("", 999, several[:1], budget(10**6, largest=1400)).batch_size == 45
     reserved = plan_batches("", 999, BUFFERS, budget(10_000), reserved_bytes=5000)
     assert reserved.batch_size == (5000 - 1050) // 125
 

@@ -94,6 +94,19 @@ def test_the_largest_buffer_limits_the_batch() -> None:
             assert buffer.total(tiny.batch.batch_size) <= MB // 2
 
 
+def test_images_of_a_batch_are_in_several_buffers() -> None:
+    """A card with room for many large images is not kept to what one buffer could hold of all."""
+    case = size(80, box_px=256, n_orientations=576, n_coarse_padded=512)
+    made = plan_step(limits(100_000 * MB, 4000 * MB), case)
+    images = next(b for b in made.batch.buffers if b.name == "images")
+    assert images.total(made.batch.batch_size) > 4000 * MB
+    # a half-transform is the largest
+    assert made.batch.batch_size * 256 * 129 * 8 <= 4000 * MB
+    assert made.batch.batch_size == 8192
+    small = plan_step(limits(100_000 * MB, 400 * MB), case)
+    assert small.batch.batch_size == 400 * MB // (256 * 129 * 8)
+
+
 def test_a_budget_for_nothing_says_so() -> None:
     made = plan_step(limits(2 * MB), CASES["dense"])
     assert made.batch.batch_size == 1
