@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import numpy.typing as npt
 import pyopencl as cl
-import pyopencl.array as cl_array
 
 from clrelion.bench.work import work_of
+from clrelion.device.array import Array
 from clrelion.device.choice import DeviceInfo
 from clrelion.device.kernel import Kernel
 from clrelion.device.profile import STEPS, Profile
@@ -245,20 +245,20 @@ class LedgerSession(DeviceSession):
             self._counted[key] = cast(Kernel, _CountedKernel(kernel, self))
         return self._counted[key]
 
-    def copy_to_device(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
+    def copy_to_device(self, host: npt.NDArray[Any], array: Array) -> None:
         """See DeviceSession; counted."""
         self.ledger.current.to_device_bytes += host.nbytes
         self.ledger.current.transfers += 1
         super().copy_to_device(host, array)
 
-    def to_host_later(self, *arrays: cl_array.Array) -> PendingRead:
+    def to_host_later(self, *arrays: Array) -> PendingRead:
         """See DeviceSession; counted."""
         for array in arrays:
             self.ledger.current.to_host_bytes += array.nbytes
             self.ledger.current.transfers += 1
         return super().to_host_later(*arrays)
 
-    def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See DeviceSession; counted."""
         self.ledger.current.to_host_bytes += array.nbytes
         self.ledger.current.transfers += 1

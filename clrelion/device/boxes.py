@@ -10,8 +10,7 @@ import pyopencl as cl
 from clrelion.device.memory import translated_allocation_errors
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["read_box", "write_box"]
@@ -66,7 +65,7 @@ def _copy(
             session.queue,
             target,
             source,
-            buffer_origin=(int(array.offset), line, plane),
+            buffer_origin=(0, line, plane),
             host_origin=(0, 0, 0),
             region=(n_bytes, n_lines, n_planes),
             buffer_pitches=(line_bytes, plane_bytes),

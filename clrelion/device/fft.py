@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyopencl as cl
-import pyopencl.array as cl_array
 import scipy.fft
 
+from clrelion.device.array import Array
 from clrelion.device.line_fft import LineFFT
 from clrelion.device.line_kernel import Samples, longest_line
 from clrelion.device.mapping import mapped
@@ -39,7 +39,7 @@ _ROOM_SHARE = 1 / 16
 class _Backend(Protocol):
     """One way to transform ``images`` into ``output``, scaled by 1 / box^2."""
 
-    def transform(self, images: cl_array.Array, output: cl_array.Array) -> None: ...
+    def transform(self, images: Array, output: Array) -> None: ...
 
 
 class BatchFFT2D:
@@ -89,20 +89,20 @@ class BatchFFT2D:
         self._implementation = _backend(backend, session, box)
 
     def __call__(
-        self, images_d: cl_array.Array, output: cl_array.Array | None = None
-    ) -> cl_array.Array:
+        self, images_d: Array, output: Array | None = None
+    ) -> Array:
         """Transform a batch.
 
         Parameters
         ----------
-        images_d : pyopencl.array.Array
+        images_d : Array
             real, (n, box, box); real space, rows y, columns x; C-contiguous.
-        output : pyopencl.array.Array, optional
+        output : Array, optional
             complex, (n, box, box // 2 + 1), to write into.
 
         Returns
         -------
-        pyopencl.array.Array
+        Array
             complex, (n, box, box // 2 + 1); half transform, ky in FFTW order, origin of space at
             pixel (0, 0), divided by box^2.
 
@@ -224,7 +224,7 @@ class _HostBackend:
         self._session = session
         self._box = box
 
-    def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
+    def transform(self, images: Array, output: Array) -> None:
         if not self._session.is_cpu:
             host = self._transform_host(self._session.to_host(images))
             self._session.copy_to_device(host, output)
@@ -249,7 +249,7 @@ class _KernelBackend:
         self._box = box
         self._lines = LineFFT(session, box, "kernel")
 
-    def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
+    def transform(self, images: Array, output: Array) -> None:
         box, half, n = self._box, self._box // 2 + 1, int(images.shape[0])
         self._lines(Samples(images, box, 1, 0, box), Samples(output, half, 1, 0, half), n * box)
         columns = Samples(output, box * half, half, 0, box)
@@ -273,7 +273,7 @@ class _ChunkedBackend:
             (first, min(self._chunk, n_images - first)) for first in range(0, n_images, self._chunk)
         ]
 
-    def _store(self, full: cl_array.Array, output: cl_array.Array, first: int, count: int) -> None:
+    def _store(self, full: Array, output: Array, first: int, count: int) -> None:
         """Write ``count`` scaled half transforms of a chunk to their place."""
         per_image = self._box * self._half
         n = count * per_image
@@ -294,15 +294,16 @@ class _ReiknaBackend(_ChunkedBackend):
         self._work = session.zeros((self._chunk, box, box), session.complex)
         self._widen = session.kernel("device/widen_to_complex")
         thread = ocl_api().Thread(session.queue)
-        self._plan = FFT(self._work, axes=(1, 2)).compile(thread)
+        self._given = self._work.for_library(session.queue)
+        self._plan = FFT(self._given, axes=(1, 2)).compile(thread)
 
-    def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
+    def transform(self, images: Array, output: Array) -> None:
         n_pixels = self._box**2
         for first, count in self._chunks(images.shape[0]):
             n = count * n_pixels
             n_items = -(-n // _GROUP) * _GROUP
             self._widen((n_items,), (_GROUP,), images, self._work, first * n_pixels, n)
-            self._plan(self._work, self._work, 0)
+            self._plan(self._given, self._given, 0)
             self._store(self._work, output, first, count)
 
 
@@ -319,15 +320,14 @@ class _VkfftBackend(_ChunkedBackend):
             self._real.shape, self._real.dtype, session.queue, ndim=2, inplace=False, norm=0,
             r2c=True,
         )  # fmt: skip
+        self._given = [a.for_library(session.queue) for a in (self._real, self._full)]
 
-    def transform(self, images: cl_array.Array, output: cl_array.Array) -> None:
+    def transform(self, images: Array, output: Array) -> None:
         item_bytes = np.dtype(self._session.real).itemsize * self._box**2
         for first, count in self._chunks(images.shape[0]):
-            source: Any = images.base_data
-            target: Any = self._real.base_data
             cl.enqueue_copy(
-                self._session.queue, target, source,
+                self._session.queue, self._real.base_data, images.base_data,
                 src_offset=first * item_bytes, byte_count=count * item_bytes,
             )  # fmt: skip
-            self._plan.fft(self._real, self._full)
+            self._plan.fft(*self._given)
             self._store(self._full, output, first, count)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
-import pyopencl.array as cl_array
 
+from clrelion.device.array import Array
 from clrelion.device.build import build_program
 from clrelion.device.memory import raise_if_out_of_memory
 from clrelion.device.templates import QUALIFIERS, Parameter, parse_signature
@@ -57,8 +57,8 @@ class ArgumentType:
     Attributes
     ----------
     convert : callable
-        ``convert(value)``; raises TypeError for a wrong kind of value, dtype or memory layout,
-        and ValueError for a number that the declared integer type cannot hold.
+        ``convert(value)``; raises TypeError for a wrong kind of value or dtype, and ValueError for
+        a number that the declared integer type cannot hold.
     launch_dtype : numpy.dtype or None
         Scalar type to declare to pyopencl, None for buffers and vectors.
     """
@@ -91,11 +91,9 @@ class ArgumentType:
 
         # Runs at every launch for every array: the good case first, and nothing twice.
         def convert(value: Any) -> Any:
-            if type(value) is cl_array.Array:
+            if type(value) is Array:
                 if accepted and value.dtype not in accepted:
                     raise self._dtype_error(value, accepted)
-                if value.offset or not value.flags.c_contiguous:
-                    raise self._layout_error(value)
                 return value.base_data
             if value is None or isinstance(value, cl.MemoryObjectHolder):
                 return value
@@ -106,20 +104,12 @@ class ArgumentType:
 
         return convert
 
-    def _dtype_error(self, value: cl_array.Array, accepted: frozenset[np.dtype[Any]]) -> TypeError:
+    def _dtype_error(self, value: Array, accepted: frozenset[np.dtype[Any]]) -> TypeError:
         names = " or ".join(sorted(str(dtype) for dtype in accepted))
         return TypeError(
             f"{self._where}: array of {value.dtype} given, "
             f"{self.parameter.type_name}* needs {names}"
         )
-
-    def _layout_error(self, value: cl_array.Array) -> TypeError:
-        if value.offset:
-            return TypeError(
-                f"{self._where}: the array starts inside its buffer (a slice); pass the whole "
-                "array and an offset as a kernel argument"
-            )
-        return TypeError(f"{self._where}: the array must be C-contiguous; copy it first")
 
     def _convert_local(self, value: Any) -> Any:
         if isinstance(value, cl.LocalMemory):
@@ -246,8 +236,8 @@ class Kernel:
             the first dimension, whose size is rounded up: the kernel must leave surplus
             work-items out.
         *args
-            Device arrays (C-contiguous, whole), Python or NumPy numbers, ``None`` for a null
-            pointer, ``pyopencl.LocalMemory`` for ``__local`` parameters.
+            Device arrays, Python or NumPy numbers, ``None`` for a null pointer,
+            ``pyopencl.LocalMemory`` for ``__local`` parameters.
 
         Returns
         -------

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import pyopencl.array as cl_array
 from numpy.typing import NDArray
 
+from clrelion.device.array import Array
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError
 
@@ -47,7 +47,7 @@ class Samples:
         Element of the first sample of the first line.
     """
 
-    array: cl_array.Array
+    array: Array
     outer: int
     step: int
     first: int

@@ -77,10 +77,11 @@ class ReiknaLines(_WholeLines):
 
         super().__init__(session, length)
         thread = ocl_api().Thread(session.queue)
-        self._plan = FFT(self._work, axes=(1,)).compile(thread)
+        self._given = self._work.for_library(session.queue)
+        self._plan = FFT(self._given, axes=(1,)).compile(thread)
 
     def _apply(self, inverse: bool) -> float:
-        self._plan(self._work, self._work, int(inverse))
+        self._plan(self._given, self._given, int(inverse))
         return float(self._length) if inverse else 1.0
 
 
@@ -94,12 +95,13 @@ class VkfftLines(_WholeLines):
         self._plan = VkFFTApp(
             self._work.shape, self._work.dtype, session.queue, ndim=1, inplace=True, norm=0
         )
+        self._given = self._work.for_library(session.queue)
 
     def _apply(self, inverse: bool) -> float:
         if inverse:
-            self._plan.ifft(self._work)
+            self._plan.ifft(self._given)
         else:
-            self._plan.fft(self._work)
+            self._plan.fft(self._given)
         return 1.0
 
 

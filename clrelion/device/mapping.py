@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import pyopencl as cl
-import pyopencl.array as cl_array
 
+from clrelion.device.array import Array
 from clrelion.device.memory import translated_allocation_errors
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _FLAGS: dict[Access, Any] = {
 
 @contextmanager
 def mapped(
-    session: DeviceSession, array: cl_array.Array, access: Access = "read"
+    session: DeviceSession, array: Array, access: Access = "read"
 ) -> Iterator[npt.NDArray[Any]]:
     """Give a device array to the host while the block lasts.
 
@@ -42,11 +42,10 @@ def mapped(
     DeviceMemoryError
     """
     flags = _FLAGS[access]
-    memory: Any = array.base_data
     host: Any
     with translated_allocation_errors("mapping"):
         host, _ = cl.enqueue_map_buffer(
-            session.queue, memory, flags, array.offset, array.shape, array.dtype, is_blocking=True
+            session.queue, array.base_data, flags, 0, array.shape, array.dtype, is_blocking=True
         )
     try:
         yield host

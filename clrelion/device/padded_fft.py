@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyopencl.array as cl_array
 
 from clrelion.constants import TRANSFORM_WORK_BYTES
+from clrelion.device.array import Array
 from clrelion.device.line_fft import line_fft
 from clrelion.device.line_kernel import Samples
 from clrelion.device.mapping import mapped
@@ -103,15 +103,15 @@ class PaddedFFT:
         self._lines = line_fft(session, padded_size, float(_TYPICAL_TRANSFORMS * lines))
 
     def forward(
-        self, volume: cl_array.Array, target: cl_array.Array, target_start: int = 0
+        self, volume: Array, target: Array, target_start: int = 0
     ) -> None:
         """Transform a map as if zero-padded.
 
         Parameters
         ----------
-        volume : pyopencl.array.Array
+        volume : Array
             real, (n, n, n), real space, origin n//2.
-        target : pyopencl.array.Array
+        target : Array
             complex; at element ``target_start`` begins a centred half array of :attr:`shape`,
             which receives the cube of frequencies -P..P (x: 0..P): sums over voxels of the map
             times exp(-2 pi i q.x/N_p), unscaled.  Its margin of one voxel is not touched, and
@@ -140,7 +140,7 @@ class PaddedFFT:
             del along_x, along_y  # before the next run allocates its own
 
     def inverse(
-        self, fill: Callable[[cl_array.Array, Coefficients], None], volume: cl_array.Array
+        self, fill: Callable[[Array, Coefficients], None], volume: Array
     ) -> None:
         """Transform coefficients into the central part of the padded box.
 
@@ -149,7 +149,7 @@ class PaddedFFT:
         fill : callable
             ``fill(block, part)`` writes a part of the coefficients into the complex device array
             ``block`` of the part's shape; zero beyond the radius P.
-        volume : pyopencl.array.Array
+        volume : Array
             real, (n, n, n), overwritten: unscaled sums over coefficients, origin n//2.  The
             frequencies -N_p/2 are left out.
         """
@@ -187,7 +187,7 @@ class PaddedFFT:
         )  # fmt: skip
 
     def _inverse_on_host(
-        self, fill: Callable[[cl_array.Array, Coefficients], None], volume: cl_array.Array
+        self, fill: Callable[[Array, Coefficients], None], volume: Array
     ) -> None:
         """Transform by scipy.fft, which is faster on CPUs, in the device's memory."""
         session, box, size = self._session, self._box, self._padded_size

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
-import pyopencl.array as cl_array
-import pyopencl.tools as cl_tools
 
 from clrelion.device import capabilities as capability_probes
+from clrelion.device.array import Array, checked_shape
+from clrelion.device.buffer_pool import BufferPool
 from clrelion.device.choice import DeviceInfo, choose_device
 from clrelion.device.kernel import Kernel
 from clrelion.device.large_copies import copy_on_device
@@ -124,11 +124,8 @@ class DeviceSession:
         self.n_compute_units = self.info.n_compute_units
         self.profile = Profile(self.finish, profiling, self.works_ahead)
         self._transfers = Transfers(self.queue, waits_for_uploads=self.is_cpu)
-        # Immediate allocation: a missing byte shows here and not at some later launch.
-        self._pool = cl_tools.MemoryPool(cl_tools.ImmediateAllocator(self.queue))
-        self._hold_limit: int | None = None
+        self._pool = BufferPool(self.queue, lambda: self.memory_budget().bytes)
         self._staging: Staging | None = None
-        self.peak_bytes = 0
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self.plans: dict[tuple[Any, ...], Any] = {}
 
@@ -186,7 +183,7 @@ class DeviceSession:
         rendered = render_source(kernel_name, source, {**self.template_params, **params})
         return Kernel(self, kernel_name, rendered, label=kernel_name, options=options)
 
-    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> cl_array.Array:
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Allocate a device array, content undefined.
 
         Raises
@@ -195,26 +192,19 @@ class DeviceSession:
         """
         kind = np.dtype(dtype)
         sizes = shape if isinstance(shape, tuple) else (shape,)
-        self._make_room(math.prod(map(int, sizes)) * kind.itemsize)
+        size = math.prod(sizes)
+        if type(size) is not int or (sizes and min(sizes) < 0):
+            sizes = checked_shape(sizes)
+            size = math.prod(sizes)
+        n_bytes = size * kind.itemsize
         try:
-            return cl_array.empty(self.queue, shape, kind, allocator=self._pool)
+            buffer = self._pool.allocate(n_bytes) if n_bytes else None
         except cl.Error as error:
             raise_if_out_of_memory(f"array of {shape} {kind}", error)
             raise
+        return Array(sizes, kind, size, n_bytes, buffer)
 
-    def _make_room(self, n_bytes: int) -> None:
-        """Give freed blocks back if keeping them would exceed what this session may hold.
-
-        The pool never shrinks by itself: blocks of sizes that are not asked for again add up.
-        """
-        if self._hold_limit is None:
-            self._hold_limit = self.memory_budget().bytes
-        held = self.held_bytes
-        if held + n_bytes > self._hold_limit and held > self.allocated_bytes:
-            self.release_unused()
-        self.peak_bytes = max(self.peak_bytes, self.allocated_bytes + n_bytes)
-
-    def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> cl_array.Array:
+    def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Allocate a device array of zeros.
 
         Raises
@@ -225,20 +215,20 @@ class DeviceSession:
         self.fill_zero(array)
         return array
 
-    def fill_zero(self, array: cl_array.Array) -> None:
+    def fill_zero(self, array: Array) -> None:
         """Set all bytes of a device array to zero."""
         if not array.nbytes:
             return
         with translated_allocation_errors("fill"):
             if array.nbytes > _LARGEST_FILL_BYTES and array.nbytes % 16 == 0:
                 n = array.nbytes // 16
-                words = array.view(np.uint32)  # type: ignore[no-untyped-call]
+                words = array.view(np.uint32)
                 self.kernel("device/clear_array")((-(-n // _GROUP) * _GROUP,), (_GROUP,), words, n)
                 return
             zero = np.uint32(0) if array.nbytes % 4 == 0 else np.uint8(0)
-            cl.enqueue_fill(self.queue, _memory(array), zero, array.nbytes)
+            cl.enqueue_fill(self.queue, array.base_data, zero, array.nbytes)
 
-    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> cl_array.Array:
+    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
         """Copy a host array (C order, optionally converted to ``dtype``) to a new device array.
 
         Raises
@@ -250,7 +240,7 @@ class DeviceSession:
         self.copy_to_device(host, result)
         return result
 
-    def copy_to_device(self, host: npt.NDArray[Any], array: cl_array.Array) -> None:
+    def copy_to_device(self, host: npt.NDArray[Any], array: Array) -> None:
         """Overwrite the beginning of a device array; returns when the host array is free again.
 
         Raises
@@ -264,10 +254,10 @@ class DeviceSession:
                 f"{host.dtype} {host.shape} given"
             )
         if host.nbytes:
-            self._transfers.write(_memory(array), 0, host)
+            self._transfers.write(array.base_data, 0, host)
 
     def write_rows_beside(
-        self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]
+        self, array: Array, first: int, rows: npt.NDArray[Any]
     ) -> None:
         """Copy host rows to rows ``first`` ... of a device array on another queue; waits for it.
 
@@ -280,7 +270,7 @@ class DeviceSession:
         host = np.ascontiguousarray(rows, dtype=array.dtype)
         row_bytes = array.nbytes // max(1, array.shape[0])
         if host.nbytes:
-            self._transfers.write_beside(_memory(array), first * row_bytes, host)
+            self._transfers.write_beside(array.base_data, first * row_bytes, host)
 
     def staging(self, n_bytes: int) -> Staging:
         """Host memory that copies to the device start from; the same one as long as it is enough.
@@ -294,25 +284,24 @@ class DeviceSession:
             self._staging = Staging(lambda memory: pinned(self, memory), n_bytes)
         return self._staging
 
-    def to_host(self, array: cl_array.Array) -> npt.NDArray[Any]:
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
         """Copy a device array to a new host array; waits for the queue."""
-        start = int(array.offset)
-        return self._transfers.read_new(_memory(array), start, array.shape, array.dtype)
+        return self._transfers.read_new(array.base_data, 0, array.shape, array.dtype)
 
-    def to_host_later(self, *arrays: cl_array.Array) -> PendingRead:
+    def to_host_later(self, *arrays: Array) -> PendingRead:
         """Copy device arrays to new host arrays when what has been enqueued so far is done.
 
         Where the host does not work ahead the copies are made at once.
         """
         return self._transfers.read_later(
-            [(_memory(a), int(a.offset), a.shape, a.dtype) for a in arrays], self.works_ahead
+            [(a.base_data, 0, a.shape, a.dtype) for a in arrays], self.works_ahead
         )
 
-    def read_int(self, array: cl_array.Array, index: int) -> int:
+    def read_int(self, array: Array, index: int) -> int:
         """Copy one element of an int32 device array to the host; waits for the queue."""
-        return int(self._transfers.read_new(_memory(array), 4 * index, (1,), np.int32)[0])
+        return int(self._transfers.read_new(array.base_data, 4 * index, (1,), np.int32)[0])
 
-    def copy_rows(self, array: cl_array.Array, first: int, last: int) -> cl_array.Array:
+    def copy_rows(self, array: Array, first: int, last: int) -> Array:
         """Copy rows first .. last - 1 of a device array to a new device array.
 
         Raises
@@ -324,11 +313,11 @@ class DeviceSession:
         if result.nbytes:
             with translated_allocation_errors("copy on the device"):
                 copy_on_device(
-                    self.queue, _memory(result), _memory(array), first * row_bytes, result.nbytes
+                    self.queue, result.base_data, array.base_data, first * row_bytes, result.nbytes
                 )
         return result
 
-    def write_rows(self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]) -> None:
+    def write_rows(self, array: Array, first: int, rows: npt.NDArray[Any]) -> None:
         """Copy host rows (C order) to rows ``first`` ... of a device array of the same type.
 
         Raises
@@ -338,13 +327,13 @@ class DeviceSession:
         host = np.ascontiguousarray(rows, dtype=array.dtype)
         row_bytes = array.nbytes // max(1, array.shape[0])
         if host.nbytes:
-            self._transfers.write(_memory(array), first * row_bytes, host)
+            self._transfers.write(array.base_data, first * row_bytes, host)
 
-    def read_rows(self, array: cl_array.Array, first: int, rows: npt.NDArray[Any]) -> None:
+    def read_rows(self, array: Array, first: int, rows: npt.NDArray[Any]) -> None:
         """Fill ``rows`` (C order) from rows ``first`` ... of a device array of the same type."""
         row_bytes = array.nbytes // max(1, array.shape[0])
         if rows.nbytes:
-            self._transfers.read(_memory(array), first * row_bytes, rows)
+            self._transfers.read(array.base_data, first * row_bytes, rows)
 
     def finish(self) -> None:
         """Wait until all enqueued work is done."""
@@ -354,23 +343,30 @@ class DeviceSession:
     @property
     def allocated_bytes(self) -> int:
         """Bytes of the arrays now alive."""
-        return int(self._pool.active_bytes)
+        return self._pool.alive_bytes
 
     @property
     def held_bytes(self) -> int:
         """Bytes taken from the device: arrays alive and freed blocks kept for reuse."""
-        return int(self._pool.managed_bytes)
+        return self._pool.held_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most bytes of arrays alive at a time so far."""
+        return self._pool.peak_bytes
+
+    @peak_bytes.setter
+    def peak_bytes(self, n_bytes: int) -> None:
+        self._pool.peak_bytes = n_bytes
 
     @property
     def room_bytes(self) -> int:
         """Bytes that the memory budget leaves beside the arrays now alive."""
-        if self._hold_limit is None:
-            self._hold_limit = self.memory_budget().bytes
-        return max(0, self._hold_limit - self.allocated_bytes)
+        return max(0, self._pool.limit_bytes - self._pool.alive_bytes)
 
     def release_unused(self) -> None:
         """Give freed blocks back to the driver."""
-        self._pool.free_held()
+        self._pool.release_unused()
 
     def memory_budget(self, limit_bytes: int | None = None) -> MemoryBudget:
         """How much this session may allocate in all, what it holds now included.
@@ -391,10 +387,5 @@ class DeviceSession:
             margin = max(margin, free - int(_HOST_SHARE * available))
         largest = min(self.info.max_allocation_bytes, LARGEST_BUFFER_BYTES)
         budget = MemoryBudget(total, free, margin, limit_bytes, largest)
-        self._hold_limit = budget.bytes
+        self._pool.limit_bytes = budget.bytes
         return budget
-
-
-def _memory(array: cl_array.Array) -> cl.Buffer:
-    memory: Any = array.base_data
-    return memory  # type: ignore[no-any-return]

@@ -23,8 +23,7 @@ from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import C_LIBRARY_LARGEST, first_random_numbers
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["N_TRIAL_PARTICLES", "Accuracies", "TrialErrors", "expected_accuracies", "try_particles"]

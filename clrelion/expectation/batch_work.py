@@ -48,8 +48,7 @@ from clrelion.io.particle_table import ParticleTable
 from clrelion.planning.step import StepPlan
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["BatchWork"]

@@ -17,8 +17,7 @@ from clrelion.errors import KernelBuildError
 from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.kernel import Kernel
     from clrelion.device.session import DeviceSession
 

@@ -20,8 +20,7 @@ from clrelion.fourier.padded import padded_size_of
 from clrelion.fourier.shells import round_half_away_int, shell_bounds
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["DeviceReferenceTransform", "reference_transforms_on_device"]

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from clrelion.expectation.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["DeviceSpace"]

@@ -20,8 +20,7 @@ from clrelion.expectation.scoring import ScoringOperands
 from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = [

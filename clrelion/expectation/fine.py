@@ -21,8 +21,7 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.weights import SignificantSamples, group_size
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 

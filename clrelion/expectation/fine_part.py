@@ -28,8 +28,7 @@ from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.weights import SignificantSamples
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["FinePart", "FineTools"]

@@ -16,8 +16,7 @@ from clrelion.errors import NumericalError
 from clrelion.expectation.settings import ExpectationSettings
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["FixedPointSums", "expected_totals"]

@@ -14,8 +14,7 @@ from clrelion.expectation.scoring import TranslationRamps
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["GroupWeights"]

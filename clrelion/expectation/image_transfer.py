@@ -18,8 +18,7 @@ from clrelion.fourier.shells import half_transform_frequencies, half_transform_s
 from clrelion.io.particle_table import ParticleTable
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["ImageTransfer"]

@@ -23,8 +23,7 @@ from clrelion.fourier.shells import round_half_away
 from clrelion.io.particle_table import ParticleTable
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 

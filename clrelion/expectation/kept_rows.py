@@ -18,8 +18,7 @@ from clrelion.expectation.fine import FineLists
 from clrelion.expectation.sampling_tables import OrientationTables
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["KeptRows", "RowGroups", "RowWeights", "keep_rows"]

@@ -23,8 +23,7 @@ from clrelion.orientations.healpix_grid import maximum_pixel_radius_deg
 from clrelion.orientations.sampling import OrientationGrid
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 

@@ -22,8 +22,7 @@ from clrelion.expectation.volume_tiles import ReferenceTiles
 from clrelion.planning.limits import panel_width
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["Projector", "SliceRows"]

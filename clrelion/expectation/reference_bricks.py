@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from clrelion.planning.volumes import REFERENCE_BRICK, brick_counts
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["ReferenceBricks"]

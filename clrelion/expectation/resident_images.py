@@ -17,8 +17,7 @@ from clrelion.io.particle_table import ParticleTable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["ResidentImages"]

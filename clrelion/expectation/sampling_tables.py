@@ -23,8 +23,7 @@ from clrelion.orientations.sampling import (
 )
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["OrientationTables"]

@@ -17,8 +17,7 @@ from clrelion.expectation.pixels import PixelList, phase_ramps
 from clrelion.expectation.settings import ExpectationSettings
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["ScoringList", "ScoringOperands", "TranslationRamps"]

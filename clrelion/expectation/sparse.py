@@ -19,8 +19,7 @@ from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.scoring import ScoringOperands
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["sparse_differences"]

@@ -23,8 +23,7 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.volumes import BackprojectionVolumes
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 

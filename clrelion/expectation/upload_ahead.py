@@ -24,8 +24,7 @@ from clrelion.particles.read_ahead import (
 )
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.device.staging import Staging
     from clrelion.device.transfers import PendingRead

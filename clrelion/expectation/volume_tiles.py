@@ -21,8 +21,7 @@ from clrelion.expectation.reference import ReferenceTransform
 from clrelion.fourier.transforms import workers_or_default
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["ReferenceTiles", "SumTiles"]
@@ -85,9 +84,7 @@ class ReferenceTiles:
         n_planes = len(references) * self.edge
         if isinstance(given, DeviceReferenceTransform):
             self._order = _TileOrder(n_planes, n_planes, 1)
-            self._tile = given.stack.reshape(  # type: ignore[no-untyped-call]
-                n_planes, self.edge, self.nx
-            )
+            self._tile = given.stack.reshape(n_planes, self.edge, self.nx)
             self._order.current = 0
             return
         # the points of a tile's last plane lie between it and the next tile's first one

@@ -18,8 +18,7 @@ from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 from clrelion.planning.limits import sums_are_fixed_point
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.planning.volumes import VolumePlacement
 
@@ -155,7 +154,7 @@ class BackprojectionVolumes:
 
     def _on_device(self) -> list[DeviceSums]:
         settings, n_classes = self._settings, self._settings.n_classes
-        values: Array = self._tiles.values.reshape(-1, *self.shape, 4)  # type: ignore[no-untyped-call]
+        values: Array = self._tiles.values.reshape(-1, *self.shape, 4)
         volumes = [
             DeviceSums(
                 self._session,

@@ -20,8 +20,7 @@ from clrelion.expectation.differences import CoarseSamples
 from clrelion.expectation.settings import ExpectationSettings
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 

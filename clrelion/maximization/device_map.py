@@ -14,8 +14,7 @@ from clrelion.device.shell_sums import run_over_lines, run_over_voxels
 from clrelion.fourier.filters import low_pass_factors
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["DeviceMap"]

@@ -18,7 +18,7 @@ from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.reconstruct import BACKGROUND_EDGE_PX, MINRES_MAP, WEIGHT_FLOOR
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
+    from clrelion.device.array import Array
 
 __all__ = ["reconstruct_on_device"]
 

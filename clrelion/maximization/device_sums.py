@@ -27,8 +27,7 @@ from clrelion.maximization.sums import (
 from clrelion.maximization.symmetrise import lattice_cosets
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = ["DeviceSums", "averages_fsc_on_device"]
@@ -187,7 +186,7 @@ class DeviceSums:
     ) -> None:
         """Symmetrise without a second volume on the device."""
         between = host_empty((*self.shape, 4), self.session.real)
-        planes = self.values.reshape(-1, *self.values.shape[2:])  # type: ignore[no-untyped-call]
+        planes = self.values.reshape(-1, *self.values.shape[2:])
         first = self._place * self.shape[0]
         if len(cosets) > 1:
             self.add_cosets(cosets, between)
@@ -239,7 +238,7 @@ class DeviceSums:
     def _by_pieces(self, run: Callable[[Array, int, int], None], target: NDArray[Any]) -> None:
         """Compute new planes piece by piece beside the volume, and put them on the host."""
         session, edge = self.session, self.shape[0]
-        planes = self.values.reshape(-1, *self.values.shape[2:])  # type: ignore[no-untyped-call]
+        planes = self.values.reshape(-1, *self.values.shape[2:])
         step = max(1, min(_PIECE_BYTES, session.room_bytes) // target[:1].nbytes)
         for first in range(0, edge, step):
             n = min(step, edge - first)

@@ -26,8 +26,7 @@ from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.waiting_sums import VolumeSums, WaitingSums
 
 if TYPE_CHECKING:
-    from pyopencl.array import Array
-
+    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
 __all__ = [

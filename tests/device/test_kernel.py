@@ -102,8 +102,8 @@ def test_wrong_arrays(session: DeviceSession, arguments: list[object]) -> None:
     for array, match in (
         (session.zeros(8, np.float64), "float64 given"),
         (session.zeros(8, np.int32), "int32 given"),
-        (session.zeros(18, np.complex64)[9:], "starts inside its buffer"),
-        (session.zeros((8, 2), np.complex64)[:, :1], "C-contiguous"),
+        # which may begin inside of its buffer and have gaps
+        (session.zeros(18, np.complex64).for_library(session.queue)[9:], "device array is needed"),
     ):
         with pytest.raises(TypeError, match=match):
             kernel((8,), None, arguments[0], array, *arguments[2:])
