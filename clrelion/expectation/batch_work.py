@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.errors import DeviceMemoryError
-from clrelion.expectation.accumulate import PendingPart
 from clrelion.expectation.bookkeeping import Bookkeeping
 from clrelion.expectation.coarse_product import chosen_product
 from clrelion.expectation.device_images import DeviceImages
@@ -26,6 +25,7 @@ from clrelion.expectation.images import BatchImages
 from clrelion.expectation.local_lists import LocalLists
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.orientation_sums import OrientationSums
+from clrelion.expectation.part_numbers import PendingPart
 from clrelion.expectation.projections import Projector, SliceRows
 from clrelion.expectation.results import NOT_FINITE
 from clrelion.expectation.sampling_tables import OrientationTables

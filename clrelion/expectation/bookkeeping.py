@@ -6,7 +6,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from clrelion.expectation.accumulate import Accumulator, PendingPart
+from clrelion.expectation.accumulate import Accumulator
+from clrelion.expectation.part_numbers import PendingPart
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -79,10 +79,15 @@ def image_units(
 
 def rounded(values: NDArray[np.float64], unit: Units) -> NDArray[np.float64]:
     """Round to multiples of units; those of unit 0 stay as they are."""
-    if not np.any(unit):
+    units = np.asarray(unit)
+    is_rounded = units > 0.0
+    if not is_rounded.any():
         return values
-    steps = np.where(np.asarray(unit) > 0.0, unit, 1.0)
-    return np.where(np.asarray(unit) > 0.0, np.rint(values / steps) * steps, values)
+    steps = np.where(is_rounded, units, 1.0)
+    multiples = values / steps
+    np.rint(multiples, out=multiples)
+    multiples *= steps
+    return multiples if is_rounded.all() else np.where(is_rounded, multiples, values)
 
 
 def _expected_power(

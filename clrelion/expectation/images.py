@@ -7,7 +7,7 @@ each image.  Specification E 5.2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,23 +65,23 @@ class ImagePower:
         start = self.images.start
         return ImagePower(self.read, slice(start + first, start + last))
 
-    def spectrum_and_edge(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def spectrum_and_edge(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64]]:
         """Wait for the power by image shell, and in the last shell of the window.
 
         Returns
         -------
         tuple of numpy.ndarray
-            float64, (n, n_box/2+1), not shared with anybody, and (n,).
+            real, (n, n_box/2+1), not to be changed, and float64, (n,).
         """
         values = self._values()
-        return values[:, :-2], values[:, -2]
+        return values[:, :-2], values[:, -2].astype(np.float64)
 
     def window(self) -> NDArray[np.float64]:
         """Wait for the power of the window of the scoring size, float64, (n,)."""
-        return self._values()[:, -1]
+        return self._values()[:, -1].astype(np.float64)
 
-    def _values(self) -> NDArray[np.float64]:
-        return self.read.result()[0][self.images].astype(np.float64)
+    def _values(self) -> NDArray[np.floating[Any]]:
+        return self.read.result()[0][self.images]
 
 
 @dataclass

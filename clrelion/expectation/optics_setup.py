@@ -184,6 +184,10 @@ class OpticsSetup:
         )
         return inverse
 
+    @cached_property
+    def _scored_weights(self) -> NDArray[np.float64]:
+        return self._shell_weights(self.fine.pixels.size // 2 + 1)
+
     def _log_noise_sum(self) -> float:
         """Sum over the pixels of the image window of ln(2 pi sigma2) (specification E 5.6)."""
         weights = self._shell_weights(self.geometry.image_size // 2 + 1)
@@ -198,6 +202,7 @@ class OpticsSetup:
         edge_power: NDArray[np.float64],
         maximum: NDArray[np.float64],
         sum_weight: NDArray[np.float64],
+        work: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """Log-likelihood contribution of each image (specification E 5.6).
 
@@ -209,15 +214,20 @@ class OpticsSetup:
             float64, (n,); power of the last shell that was scored.
         maximum, sum_weight
             float64, (n,); largest log-weight and sum of exp(l - maximum) of the fine pass.
+        work
+            float64, of so many elements as the spectrum; overwritten.
         """
         if self._settings.do_cross_correlation:
             return maximum
-        scored = self.fine.pixels.size // 2 + 1
+        scored = len(self._scored_weights)
         half = self.geometry.image_size // 2
         # what does not depend on the reference was left out of the squared differences
-        weights = self._shell_weights(scored)
+        weights = self._scored_weights
+        inner = spectrum[:, : scored - 1]
+        if work is not None:
+            work = work.ravel()[: inner.size].reshape(inner.shape)
         # not a matrix product, whose sums may depend on the number of images
-        inner = (spectrum[:, : scored - 1] * weights[:-1]).sum(axis=1)
+        inner = np.multiply(inner, weights[:-1], out=work).sum(axis=1)
         constant = 0.5 * (inner + edge_power * weights[-1])
         constant += 0.5 * spectrum[:, half + 1 :].sum(axis=1)
         return np.asarray(np.log(sum_weight) + maximum - constant - self._constant)

@@ -64,13 +64,13 @@ class StoreJob:
     orientation_sums: OrientationSums
 
     def run(self) -> PendingRead:
-        """Add the part to the volumes; give its sums by image and shell, (n, n_shells, 4)."""
+        """Add the part to the volumes; give its sums by image and shell, (4, n, n_shells)."""
         self.sum_pixels()
         for tile in self.volumes.tiles():
             self.add_to_tile(*tile)
         lists = self.lists
         self.orientation_sums.add(lists.direction, self.row_sum, lists.per_block, lists.blocks.n)
-        n, n_shells = self.shell_sums.shape[:2]
+        _, n, n_shells = self.shell_sums.shape
         self.session.kernel("expectation/shell_sums", blocks=self.in_blocks)(
             (n_shells, n),
             None,
@@ -141,7 +141,7 @@ def prepare_store(
         in_blocks=volumes.n_workers > 0,
         shell_start=shell_start,
         shell_order=shell_order,
-        shell_sums=session.empty((batch.n, weights.pixels.n_shells, 4), session.real),
+        shell_sums=session.empty((4, batch.n, weights.pixels.n_shells), session.real),
         row_sum=rows.row_sum,
         lists=lists,
         orientation_sums=orientation_sums,

@@ -22,34 +22,38 @@ class StoredSums:
     Attributes
     ----------
     power, cross
-        float64, (n, n_shells); sum of omega |Y|^2 and of omega Re(Y* X) by image shell.
+        real, (n, n_shells); sum of omega |Y|^2 and of omega Re(Y* X) by image shell.
     scale_power, scale_cross
         float64, (n,); the same over the shells that count for the intensity scale.
     """
 
-    power: NDArray[np.float64]
-    cross: NDArray[np.float64]
+    power: NDArray[np.floating[Any]]
+    cross: NDArray[np.floating[Any]]
     scale_power: NDArray[np.float64]
     scale_cross: NDArray[np.float64]
 
     @classmethod
     def of(cls, by_shell: NDArray[Any]) -> StoredSums:
-        """Take them from what kernel shell_sums writes, (n, n_shells, 4)."""
-        shell = np.asarray(by_shell, dtype=np.float64)
-        return cls(
-            power=shell[..., 0],
-            cross=shell[..., 1],
-            scale_power=shell[..., 2].sum(axis=1),
-            scale_cross=shell[..., 3].sum(axis=1),
-        )
+        """Take them from what kernel shell_sums writes, (4, n, n_shells)."""
+        power, cross, *scale = by_shell
+        return cls(power, cross, *(part.astype(np.float64).sum(axis=1) for part in scale))
 
     def joined(self, following: StoredSums) -> StoredSums:
         """Sums over these rows and the following ones of the same images."""
         return StoredSums(
-            self.power + following.power,
-            self.cross + following.cross,
+            np.add(self.power, following.power, dtype=np.float64),
+            np.add(self.cross, following.cross, dtype=np.float64),
             self.scale_power + following.scale_power,
             self.scale_cross + following.scale_cross,
+        )
+
+    def chosen(self, images: NDArray[np.bool_]) -> StoredSums:
+        """Sums of some of the images."""
+        return StoredSums(
+            self.power[images],
+            self.cross[images],
+            self.scale_power[images],
+            self.scale_cross[images],
         )
 
 

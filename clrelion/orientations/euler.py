@@ -7,8 +7,10 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-_ROWS = 2048
-"""Rows compared at a time: what is made of them stays in a cache."""
+_COMPARED = 2**14
+"""Pairs of orientations, symmetry mates counted, compared at a time: they stay in a cache."""
+_TILE = 64
+"""Orientations in whole numbers of these: of any matrix product's tiles."""
 
 _GIMBAL_LIMIT = 16 * float(np.finfo(np.float32).eps)
 _POLE_LIMIT_DEG = 0.001
@@ -34,21 +36,28 @@ def euler_matrix(
     -----
     Specification E 1.2, M 0.4.
     """
-    rot, tilt, psi = np.broadcast_arrays(
-        *(np.deg2rad(np.asarray(angle, dtype=np.float64)) for angle in (rot_deg, tilt_deg, psi_deg))
-    )
-    ca, cb, cg = np.cos(rot), np.cos(tilt), np.cos(psi)
-    sa, sb, sg = np.sin(rot), np.sin(tilt), np.sin(psi)
-    matrix = np.empty((*rot.shape, 3, 3), dtype=np.float64)
-    matrix[..., 0, 0] = cg * cb * ca - sg * sa
-    matrix[..., 0, 1] = cg * cb * sa + sg * ca
-    matrix[..., 0, 2] = -cg * sb
-    matrix[..., 1, 0] = -sg * cb * ca - cg * sa
-    matrix[..., 1, 1] = -sg * cb * sa + cg * ca
-    matrix[..., 1, 2] = sg * sb
-    matrix[..., 2, 0] = sb * ca
-    matrix[..., 2, 1] = sb * sa
-    matrix[..., 2, 2] = cb
+    angles = np.array(np.broadcast_arrays(rot_deg, tilt_deg, psi_deg), dtype=np.float64)
+    matrix = _euler_components(angles)
+    return np.ascontiguousarray(matrix.transpose(*range(2, matrix.ndim), 0, 1))
+
+
+def _euler_components(angles_deg: FloatArray) -> FloatArray:
+    """Elements of Euler matrices, (3, 3, ...), of (rot, tilt, psi), (3, ...).
+
+    The orientations run fastest: few calls with long loops, outside of the interpreter's lock.
+    """
+    angles = np.deg2rad(angles_deg)
+    (ca, cb, cg), (sa, sb, sg) = np.cos(angles), np.sin(angles)
+    matrix = np.empty((3, *angles.shape), dtype=np.float64)
+    # rows 0 and 1: (cos psi, -sin psi) times the tilted x axis, (-sin psi, -cos psi) times y's
+    along, across = np.array([cg, -sg]), np.array([sg, cg])
+    tilted = along * cb
+    matrix[:2, 0] = tilted * ca - across * sa
+    matrix[:2, 1] = tilted * sa + across * ca
+    matrix[:2, 2] = -along * sb
+    matrix[2, 0] = sb * ca
+    matrix[2, 1] = sb * sa
+    matrix[2, 2] = cb
     return matrix
 
 
@@ -156,20 +165,29 @@ def angular_distance_deg(
     -----
     Specification E 5.7, M 5.5.
     """
-    new = np.asarray(matrix_new, dtype=np.float64)
-    old = np.asarray(matrix_old, dtype=np.float64)
-    best: FloatArray | None = None
-    # One operator at a time: the temporary stays at the size of the input.
-    for operator in np.asarray(operators, dtype=np.float64):
-        # sums of three by hand: NumPy's are slow along so short an axis
-        products = new * (old.reshape(-1, 3) @ operator).reshape(old.shape)
-        cosines = products[..., 0] + products[..., 1] + products[..., 2]
-        angles = np.arccos(np.clip(cosines, -1.0, 1.0, out=cosines), out=cosines)
-        distance = np.rad2deg((angles[..., 0] + angles[..., 1] + angles[..., 2]) / 3)
-        best = distance if best is None else np.minimum(best, distance)
-    if best is None:
+    new, old = np.broadcast_arrays(matrix_new, matrix_old)
+    shape = new.shape[:-2]
+    new, old = (m.reshape(-1, 3, 3).transpose(1, 2, 0) for m in (new, old))
+    mates = np.asarray(operators, dtype=np.float64)
+    return _smallest_distance(new, old, mates).reshape(shape)
+
+
+def _smallest_distance(new: FloatArray, old: FloatArray, operators: FloatArray) -> FloatArray:
+    """Compare orientations given as `_euler_components`, (3, 3, n), over all operators; (n,)."""
+    if not len(operators):
         raise ValueError("a point group has at least the identity operator")
-    return np.asarray(best, dtype=np.float64)
+    n = new.shape[-1]
+    # whole tiles of the matrix product: no bit depends on how many orientations there are
+    products = np.zeros((3, 3, 3, -(-n // _TILE) * _TILE))
+    np.multiply(new[:, :, None], old[:, None], out=products[..., :n])
+    # sums over j, k of new[r][j] old[r][k] operator[k][j]
+    flat = np.ascontiguousarray(operators.transpose(0, 2, 1)).reshape(-1, 9)
+    cosines = (flat @ products.reshape(3, 9, -1))[..., :n]
+    np.minimum(cosines, 1.0, out=cosines)
+    np.maximum(cosines, -1.0, out=cosines)
+    angles = np.arccos(cosines, out=cosines)
+    distances = angles[0] + angles[1] + angles[2]
+    return np.asarray(np.rad2deg(distances.min(axis=0) / 3))
 
 
 def angles_distance_deg(
@@ -189,15 +207,15 @@ def angles_distance_deg(
     numpy.ndarray
         float64, (n,), degrees.
     """
-    new, old = (
-        np.asarray(angles, dtype=np.float64).reshape(-1, 3)
-        for angles in (angles_new_deg, angles_old_deg)
-    )
-
-    distances = np.empty(len(new))
-    for first in range(0, len(new), _ROWS):
-        rows = slice(first, first + _ROWS)
-        distances[rows] = angular_distance_deg(
-            euler_matrix(*new[rows].T), euler_matrix(*old[rows].T), operators
-        )
+    new, old = (np.reshape(angles, (-1, 3)).T for angles in (angles_new_deg, angles_old_deg))
+    # (rot, tilt, psi) first, orientations last; the new and the old at once
+    angles = np.empty((3, 2, new.shape[1]))
+    angles[:, 0], angles[:, 1] = new, old
+    mates = np.asarray(operators, dtype=np.float64)
+    n_rows = max(1, _COMPARED // max(1, len(mates)))
+    distances = np.empty(angles.shape[-1])
+    for first in range(0, len(distances), n_rows):
+        rows = slice(first, first + n_rows)
+        matrix = _euler_components(angles[..., rows])
+        distances[rows] = _smallest_distance(matrix[:, :, 0], matrix[:, :, 1], mates)
     return distances

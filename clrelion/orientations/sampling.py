@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ IntArray = npt.NDArray[np.int64]
 
 # RELION cleans the seams of the asymmetric unit only below this number of directions (E, Q22).
 _SEAM_CLEANUP_BELOW = 4000
+
+# Angles of so many children are kept: 2 MB, made in 20 ms.
+_MOST_TABLED = 2**17
 
 # Slack of the translation circle, Å² (Specification E 4.3).
 _CIRCLE_SLACK_ANGST2 = 0.001
@@ -158,10 +162,21 @@ class OrientationGrid:
         tuple of numpy.ndarray
             rot and tilt; float64, (n,), degrees.
         """
+        if self.n_dir * self.n_child_dir <= _MOST_TABLED:
+            rot, tilt = self._all_children
+            return rot[child], tilt[child]
         parent, within = np.divmod(child, self.n_child_dir)
         ids = healpix_grid.children(self.healpix_order, self.pixels[parent], self.oversampling)
-        chosen = np.take_along_axis(ids, within[:, None], axis=1)[:, 0]
-        return healpix_grid.pixel_angles(self.healpix_order + self.oversampling, chosen)
+        return self._child_angles(np.take_along_axis(ids, within[:, None], axis=1)[:, 0])
+
+    @cached_property
+    def _all_children(self) -> tuple[FloatArray, FloatArray]:
+        """Angles of all children, made once where the same ones are asked for again and again."""
+        ids = healpix_grid.children(self.healpix_order, self.pixels, self.oversampling)
+        return self._child_angles(ids.ravel())
+
+    def _child_angles(self, ids: IntArray) -> tuple[FloatArray, FloatArray]:
+        return healpix_grid.pixel_angles(self.healpix_order + self.oversampling, ids)
 
     def child_psis(self) -> FloatArray:
         """In-plane angles of the children, float64, (n_psi, 2**oversampling), degrees."""
@@ -294,6 +309,7 @@ def advance_perturbation(perturbation: float, factor: float, random_number: int)
     return (moved + factor) % (2.0 * factor) - factor
 
 
+@lru_cache(maxsize=4)
 def perturbation_matrix(perturbation: float, step_deg: float) -> FloatArray:
     """Rotation applied to every orientation at read-out: ``A(a, a, a)``, a in degrees.
 
@@ -314,7 +330,10 @@ def perturbation_matrix(perturbation: float, step_deg: float) -> FloatArray:
     Specification E 4.5.
     """
     angle = perturbation * step_deg
-    return euler_matrix(angle, angle, angle)
+    matrix = euler_matrix(angle, angle, angle)
+    # all callers get the same one
+    matrix.setflags(write=False)
+    return matrix
 
 
 def perturb_orientations(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clrelion.orientations.euler import (
+    angles_distance_deg,
     angular_distance_deg,
     direction_angles,
     direction_vector,
@@ -98,3 +99,21 @@ def test_distance_ignores_symmetry() -> None:
     assert distances[1:].min() > 50
     with pytest.raises(ValueError, match="identity"):
         angular_distance_deg(matrices, matrices, np.empty((0, 3, 3)))
+
+
+@pytest.mark.parametrize("name", ["C1", "C4", "D2", "I"])
+def test_distances_of_many_pairs(name: str) -> None:
+    """Their number does not change a bit, and each is the mean angle between the rows."""
+    operators = PointGroup.from_name(name).operators
+    angles = random_angles(150)
+    new, old = angles[:75], angles[75:]
+    found = angles_distance_deg(new, old, operators)
+    for n in (1, 63, 64, 65):
+        some = angles_distance_deg(new[:n], old[:n], operators)
+        np.testing.assert_array_equal(some, found[:n])
+    for k in range(0, 75, 7):
+        one, mates = euler_matrix(*new[k]), euler_matrix(*old[k]) @ operators
+        cosines = np.einsum("rj,orj->or", one, mates).clip(-1, 1)
+        expected = np.rad2deg(np.arccos(cosines)).mean(axis=1).min()
+        assert found[k] == pytest.approx(expected, rel=1e-12)
+    assert angles_distance_deg(new[:0], old[:0], operators).shape == (0,)

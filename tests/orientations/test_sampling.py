@@ -10,7 +10,7 @@ import pytest
 import starfile
 
 from clrelion.errors import OptionsError
-from clrelion.orientations import healpix_grid
+from clrelion.orientations import healpix_grid, sampling
 from clrelion.orientations.euler import direction_vector, euler_matrix
 from clrelion.orientations.sampling import (
     OrientationGrid,
@@ -126,7 +126,7 @@ def test_orientation_counts_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize("oversampling", [0, 1, 2])
-def test_children_of_the_grid(oversampling: int) -> None:
+def test_children_of_the_grid(oversampling: int, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = OrientationGrid.create(2, None, PointGroup.from_name("D2"), oversampling=oversampling)
     shape = 48, 4**oversampling
     rot, tilt = (a.reshape(shape) for a in grid.angles_of_children(np.arange(shape[0] * shape[1])))
@@ -145,6 +145,12 @@ def test_children_of_the_grid(oversampling: int) -> None:
     assert np.rad2deg(np.arccos(cosine)).max() < healpix_grid.maximum_pixel_radius_deg(2)
     some = grid.angles_of_children(np.array([shape[1] * 7, 3]))
     np.testing.assert_array_equal(some, [[a[7, 0], a.ravel()[3]] for a in (rot, tilt)])
+    # the same bits where there are too many for a table
+    monkeypatch.setattr(sampling, "_MOST_TABLED", 47)
+    children = np.arange(rot.size)
+    np.testing.assert_array_equal(
+        grid.angles_of_children(children), [rot.ravel(), tilt.ravel()]
+    )
 
 
 def test_psi_step_divides_the_circle() -> None:

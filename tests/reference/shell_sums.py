@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 def shell_sums(
     pixel_sums: NDArray[np.float64], shell: NDArray[Any], n_shells: int
 ) -> NDArray[np.float64]:
-    """Sum (image, pixel, value) over the pixels of each shell: (image, shell, value).
+    """Sum (image, pixel, value) over the pixels of each shell: (value, image, shell).
 
     Pixels whose shell is not one of ``n_shells`` do not count.
     """
-    return np.stack([pixel_sums[:, shell == s].sum(axis=1) for s in range(n_shells)], axis=1)
+    by_shell = [pixel_sums[:, shell == s].sum(axis=1).T for s in range(n_shells)]
+    return np.stack(by_shell, axis=2)

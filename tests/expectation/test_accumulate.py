@@ -1,0 +1,182 @@
+"""Sums over particles from the numbers of parts, against loops (specification E 5.6, M 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from clrelion.device.session import DeviceSession
+from clrelion.expectation.accumulate import Accumulator
+from clrelion.expectation.fine import BestPoses
+from clrelion.expectation.optics_setup import OpticsSetup
+from clrelion.expectation.part_numbers import PartNumbers
+from clrelion.expectation.projections import Projector
+from clrelion.expectation.results import ParticleResults
+from clrelion.expectation.sampling_tables import OrientationTables
+from clrelion.expectation.settings import ExpectationSettings
+from clrelion.expectation.stored_sums import PendingSums, StoredSums
+from clrelion.io.particle_table import ParticleTable
+from clrelion.maximization.sums import ParameterSums
+from tests.expectation.small_run import optics_group, particle_table, small_run
+
+N = 37
+
+
+class Desk:
+    """An accumulator, and what it adds the numbers of ``N`` particles with."""
+
+    def __init__(self, session: DeviceSession, group: int, is_exact: bool) -> None:
+        run = small_run(symmetry="C2")
+        optics = [optics_group("first", 16, 2.0), optics_group("second", 20, 1.7)]
+        self.settings: ExpectationSettings = run.settings
+        self.table: ParticleTable = particle_table(optics, [group] * N)
+        projector = Projector(session, self.settings.references)
+        self.setup = OpticsSetup(session, self.settings, group, projector, 2.0)
+        self.tables = OrientationTables.create(session, self.settings, self.table)
+        self.results = ParticleResults.of(self.table)
+        self.books = Accumulator(self.settings, self.table, self.results, is_exact)
+
+    def add(self, part: PartNumbers) -> None:
+        self.books.add(self.setup, part, self.tables)
+
+
+def numbers(desk: Desk, seed: int = 0) -> PartNumbers:
+    """Numbers of all particles, in some order, float32 where they come from the device."""
+    rng = np.random.default_rng(seed)
+    grid, box = desk.settings.orientation_grid, desk.setup.geometry.optics.box_px
+    n_shells = desk.setup.pixels.n_shells
+
+    def real(*shape: int) -> NDArray[np.float32]:
+        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+
+    def index(below: int) -> NDArray[np.int64]:
+        return rng.integers(0, below, N)
+
+    n_trans = len(desk.settings.translations_px(2.0, fine=True))
+    per_image = [real(N).astype(np.float64) for _ in range(4)]
+    return PartNumbers(
+        ids=rng.permutation(N),
+        spectrum=3 * real(N, box // 2 + 3)[:, :-2],
+        edge_power=real(N).astype(np.float64),
+        scale=np.ones(N),
+        offset_px=rng.integers(-3, 4, (N, 2)).astype(np.float64),
+        best=BestPoses(index(2), index(4 * grid.n_dir), index(2 * grid.n_psi), index(n_trans)),
+        maximum=per_image[0],
+        sum_weight=per_image[1],
+        sum_omega=per_image[2],
+        sum_offset2=per_image[3],
+        stored=StoredSums.of(0.3 * real(4, N, n_shells)),
+        n_significant=index(50),
+        ctf2=None,
+    )
+
+
+def assert_same_bits(found: Desk, expected: Desk) -> None:
+    for one, two in (
+        (found.books.total(), expected.books.total()),
+        (found.results, expected.results),
+    ):
+        for field in fields(one):
+            values = getattr(one, field.name), getattr(two, field.name)
+            np.testing.assert_array_equal(*values, err_msg=field.name)
+
+
+@pytest.mark.parametrize("group", [0, 1])
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_parts_do_not_change_a_bit(session: DeviceSession, group: int, is_exact: bool) -> None:
+    whole, split = (Desk(session, group, is_exact) for _ in range(2))
+    part = numbers(whole)
+    whole.add(part)
+    place = np.arange(N)
+    for first, last in ((0, 1), (1, 20), (20, 20), (20, 23), (23, N)):
+        split.add(part.chosen((place >= first) & (place < last)))
+    assert_same_bits(split, whole)
+    assert whole.results.is_done.all()
+
+
+def test_images_without_a_finite_weight(session: DeviceSession) -> None:
+    all_good, some_bad = (Desk(session, 0, False) for _ in range(2))
+    part = numbers(all_good)
+    good = np.arange(N) % 5 > 0
+    all_good.add(part.chosen(good))
+    classes = np.where(good, part.best.classes, -1)
+    bad = replace(
+        part,
+        best=replace(part.best, classes=classes),
+        maximum=np.where(good, part.maximum, -np.inf),
+        sum_weight=np.where(good, part.sum_weight, 0.0),
+    )
+    some_bad.add(bad)
+    assert_same_bits(some_bad, all_good)
+    assert sorted(some_bad.books.skipped) == sorted(part.ids[~good].tolist())
+    assert not some_bad.results.is_done[part.ids[~good]].any()
+
+
+@pytest.mark.parametrize("group", [0, 1])
+def test_sums_are_those_of_loops(session: DeviceSession, group: int) -> None:
+    desk = Desk(session, group, False)
+    part, s, g = numbers(desk), desk.settings, desk.setup.geometry
+    desk.add(part)
+    total: ParameterSums = desk.books.total()
+    n_shells = part.spectrum.shape[1]
+    shares = g.model_shares(n_shells, s.ori_size // 2 + 1) * g.remap**2
+    noise = np.zeros(s.ori_size // 2 + 1)
+    scale = np.zeros((2, len(s.scale_correction)))
+    norms = []
+    for k, i in enumerate(part.ids.tolist()):
+        residual = part.spectrum[k].astype(np.float64)
+        inner = part.stored.power.shape[1]
+        residual[:inner] *= part.sum_omega[k]
+        residual[:inner] += part.stored.power[k].astype(np.float64)
+        residual[:inner] -= 2.0 * part.stored.cross[k].astype(np.float64)
+        for shell, model in enumerate(g.model_shells(n_shells).tolist()):
+            if model < len(noise):
+                noise[model] += shares[shell] * residual[shell]
+        old = desk.table.norm_correction[i] / s.avg_norm_correction
+        norms.append(old * np.sqrt(2 * max(0.0, residual.sum())))
+        assert desk.results.norm_correction[i] == pytest.approx(norms[-1], rel=1e-12)
+        q = s.scale_correction[desk.table.scale_group[i]]
+        scale[:, desk.table.scale_group[i]] += (
+            part.stored.scale_cross[k] / q,
+            part.stored.scale_power[k] / q**2,
+        )
+        assert desk.results.pmax[i] == 1.0 / part.sum_weight[k]
+        shift = s.translations_px(g.optics.pixel_size_angst, fine=True)[part.best.translations[k]]
+        x, y = (part.offset_px[k] + shift) * g.optics.pixel_size_angst
+        assert desk.results.origin_x_angst[i] == pytest.approx(x)
+        assert desk.results.origin_y_angst[i] == pytest.approx(y)
+        assert desk.results.class_number[i] == part.best.classes[k]
+        assert desk.results.n_significant[i] == part.n_significant[k]
+    np.testing.assert_allclose(total.sigma2_noise[group], noise, rtol=1e-12)
+    np.testing.assert_allclose([total.scale_xa, total.scale_aa], scale, rtol=1e-12)
+    assert total.norm_sum == pytest.approx(sum(norms), rel=1e-12)
+    assert total.sigma2_offset_sum == pytest.approx(part.sum_offset2.sum(), rel=1e-12)
+    assert total.pmax_sum == pytest.approx((1.0 / part.sum_weight).sum(), rel=1e-12)
+    assert total.sumw_group[group] == pytest.approx(part.sum_omega.sum(), rel=1e-12)
+    spectrum = part.spectrum.astype(np.float64)
+    likelihood = desk.setup.log_likelihoods(
+        spectrum, part.edge_power, part.maximum, part.sum_weight
+    )
+    assert total.log_likelihood == pytest.approx(likelihood.sum(), rel=1e-12)
+    np.testing.assert_array_equal(desk.results.log_likelihood[part.ids], likelihood)
+
+
+def test_sums_of_several_runs_are_joined() -> None:
+    class Read:
+        def __init__(self, seed: int) -> None:
+            self.by_shell = np.random.default_rng(seed).random((4, 3, 9)).astype(np.float32)
+
+        def result(self) -> list[NDArray[np.float32]]:
+            return [self.by_shell]
+
+    reads: list[Any] = [Read(seed) for seed in range(3)]
+    found = PendingSums(reads).result()
+    expected = sum(read.by_shell.astype(np.float64) for read in reads)
+    np.testing.assert_allclose(found.power, expected[0], rtol=1e-15)
+    np.testing.assert_allclose(found.cross, expected[1], rtol=1e-15)
+    np.testing.assert_allclose(found.scale_power, expected[2].sum(axis=1), rtol=1e-14)
+    np.testing.assert_allclose(found.scale_cross, expected[3].sum(axis=1), rtol=1e-14)
