@@ -245,6 +245,13 @@ class LedgerSession(DeviceSession):
             self._counted[key] = cast(Kernel, _CountedKernel(kernel, self))
         return self._counted[key]
 
+    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
+        """See DeviceSession; counted."""
+        sent = super().to_device(array, dtype)
+        self.ledger.current.to_device_bytes += sent.nbytes
+        self.ledger.current.transfers += 1
+        return sent
+
     def copy_to_device(self, host: npt.NDArray[Any], array: Array) -> None:
         """See DeviceSession; counted."""
         self.ledger.current.to_device_bytes += host.nbytes

@@ -61,6 +61,11 @@ class ArgumentType:
         a number that the declared integer type cannot hold.
     launch_dtype : numpy.dtype or None
         Scalar type to declare to pyopencl, None for buffers and vectors.
+    usual, usual_result : str
+        Expressions in ``value`` and ``known``: the test that most values pass, and what ``convert``
+        makes of such a value.  An empty test: none does.
+    known : object
+        For them.
     """
 
     def __init__(self, kernel_name: str, parameter: Parameter, real: np.dtype[Any]) -> None:
@@ -69,46 +74,48 @@ class ArgumentType:
         self._dtype, self._width = _split_vector(parameter.type_name, real)
         self.launch_dtype: np.dtype[Any] | None = None
         self.convert: Callable[[Any], Any]
+        self.usual, self.usual_result = "", "value"
+        self.known: Any = None
         if parameter.is_local:
             self.convert = self._convert_local
         elif parameter.is_pointer:
-            self.convert = self._pointer_converter()
+            self.convert = self._convert_array
+            self.known = self._accepted_dtypes()
+            self.usual_result = "value.base_data"
+            self.usual = "type(value) is Array" + " and value.dtype in known" * bool(self.known)
         elif self._dtype is None or self._width > 1:
             self.convert = self._convert_vector
+        elif self._dtype.kind in "iu":
+            self.launch_dtype = self._dtype
+            self.convert = self._convert_integer
+            limits = np.iinfo(self._dtype)
+            self.usual = f"type(value) is int and {limits.min} <= value <= {limits.max}"
         else:
             self.launch_dtype = self._dtype
-            is_integer = self._dtype.kind in "iu"
-            self.convert = self._integer_converter() if is_integer else self._convert_real
+            self.convert = self._convert_real
+            self.usual = "type(value) is float"
 
-    def _accepted_dtypes(self) -> frozenset[np.dtype[Any]]:
-        accepted = set() if self._dtype is None else {self._dtype}
+    def _accepted_dtypes(self) -> tuple[np.dtype[Any], ...]:
+        if self._dtype is None:
+            return ()
         if self._width % 2 == 0 and self._dtype in _COMPLEX_OF:
-            accepted.add(np.dtype(_COMPLEX_OF[self._dtype]))
-        return frozenset(accepted)
+            return np.dtype(_COMPLEX_OF[self._dtype]), self._dtype
+        return (self._dtype,)
 
-    def _pointer_converter(self) -> Callable[[Any], Any]:
-        accepted = self._accepted_dtypes()
-
-        # Runs at every launch for every array: the good case first, and nothing twice.
-        def convert(value: Any) -> Any:
-            if type(value) is Array:
-                if accepted and value.dtype not in accepted:
-                    raise self._dtype_error(value, accepted)
-                return value.base_data
-            if value is None or isinstance(value, cl.MemoryObjectHolder):
-                return value
-            raise TypeError(
-                f"{self._where}: a device array is needed, not {type(value).__name__}; "
-                "use session.to_device(...)"
-            )
-
-        return convert
-
-    def _dtype_error(self, value: Array, accepted: frozenset[np.dtype[Any]]) -> TypeError:
-        names = " or ".join(sorted(str(dtype) for dtype in accepted))
-        return TypeError(
-            f"{self._where}: array of {value.dtype} given, "
-            f"{self.parameter.type_name}* needs {names}"
+    def _convert_array(self, value: Any) -> Any:
+        if type(value) is Array:
+            if self.known and value.dtype not in self.known:
+                names = " or ".join(sorted(str(dtype) for dtype in self.known))
+                raise TypeError(
+                    f"{self._where}: array of {value.dtype} given, "
+                    f"{self.parameter.type_name}* needs {names}"
+                )
+            return value.base_data
+        if value is None or isinstance(value, cl.MemoryObjectHolder):
+            return value
+        raise TypeError(
+            f"{self._where}: a device array is needed, not {type(value).__name__}; "
+            "use session.to_device(...)"
         )
 
     def _convert_local(self, value: Any) -> Any:
@@ -116,29 +123,21 @@ class ArgumentType:
             return value
         raise TypeError(f"{self._where}: __local pointers take pyopencl.LocalMemory(bytes)")
 
-    def _integer_converter(self) -> Callable[[Any], int]:
+    def _convert_integer(self, value: Any) -> int:
+        if type(value) is not int and not isinstance(value, np.integer):
+            raise TypeError(
+                f"{self._where}: {self.parameter.type_name} needs an integer, "
+                f"not {type(value).__name__}"
+            )
+        number = int(value)
         assert self._dtype is not None
         limits = np.iinfo(self._dtype)
-        smallest, largest = int(limits.min), int(limits.max)
-
-        def convert(value: Any) -> int:
-            if type(value) is not int:
-                if not isinstance(value, np.integer):
-                    raise TypeError(
-                        f"{self._where}: {self.parameter.type_name} needs an integer, "
-                        f"not {type(value).__name__}"
-                    )
-                value = int(value)
-            if not smallest <= value <= largest:
-                raise ValueError(f"{self._where}: {value} does not fit {self.parameter.type_name}")
-            return int(value)
-
-        return convert
+        if not limits.min <= number <= limits.max:
+            raise ValueError(f"{self._where}: {number} does not fit {self.parameter.type_name}")
+        return number
 
     def _convert_real(self, value: Any) -> float:
-        if type(value) is float:
-            return value
-        if isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool):
+        if isinstance(value, (float, int, np.integer, np.floating)) and not isinstance(value, bool):
             return float(value)
         raise TypeError(
             f"{self._where}: {self.parameter.type_name} needs a real number, "
@@ -169,6 +168,26 @@ def _split_vector(type_name: str, real: np.dtype[Any]) -> tuple[np.dtype[Any] | 
             # OpenCL stores three-vectors in the room of four
             return _SCALAR_DTYPES[name[: -len(str(width))]], 4 if width == 3 else width
     return _SCALAR_DTYPES.get(name), 1
+
+
+def _converter_of_all(arguments: Sequence[ArgumentType]) -> Callable[..., tuple[Any, ...]]:
+    """Compile the conversions of all arguments to one function.
+
+    A run makes thousands of launches a second of up to thirty arguments, nearly all of which are as
+    usual: no call is made for these.
+    """
+    scope: dict[str, Any] = {"Array": Array}
+    values = []
+    for i, argument in enumerate(arguments):
+        scope[f"known{i}"], scope[f"convert{i}"] = argument.known, argument.convert
+        code = f"convert{i}(value)"
+        if argument.usual:
+            code = f"{argument.usual_result} if {argument.usual} else {code}"
+        values.append(code.replace("value", f"value{i}").replace("known", f"known{i}") + ", ")
+    names = ", ".join(f"value{i}" for i in range(len(arguments)))
+    exec(f"def convert({names}): return ({''.join(values)})", scope)
+    convert: Callable[..., tuple[Any, ...]] = scope["convert"]
+    return convert
 
 
 class Kernel:
@@ -216,7 +235,8 @@ class Kernel:
         parameters = _built_parameters(self._kernel, parsed)
         real = np.dtype(session.real)
         self.arguments = [ArgumentType(name, parameter, real) for parameter in parameters]
-        self._converters = [argument.convert for argument in self.arguments]
+        self._convert = _converter_of_all(self.arguments)
+        self._n_arguments = len(self.arguments)
         self._kernel.set_scalar_arg_dtypes([a.launch_dtype for a in self.arguments])
         # clSetKernelArg and the launch are two calls: threads must not interleave them.
         self._lock = threading.Lock()
@@ -250,13 +270,13 @@ class Kernel:
         DeviceMemoryError
             The device has no memory left.
         """
-        if len(args) != len(self._converters):
+        if len(args) != self._n_arguments:
             names = ", ".join(argument.parameter.name for argument in self.arguments)
             raise TypeError(
-                f"kernel {self.name} takes {len(self._converters)} arguments ({names}), "
+                f"kernel {self.name} takes {self._n_arguments} arguments ({names}), "
                 f"{len(args)} given"
             )
-        values = [convert(value) for convert, value in zip(self._converters, args, strict=True)]
+        values = self._convert(*args)
         session = self._session
         if local_size is None and not session.is_cpu:
             global_size, local_size = self._grouped(global_size)
@@ -276,7 +296,7 @@ class Kernel:
         wanted = _GROUP if global_size[0] >= 4 * _GROUP else _SMALL_GROUP
         group = min(wanted, self._largest_group)
         first = -(-global_size[0] // group) * group
-        return (first, *global_size[1:]), (group, *(1 for _ in global_size[1:]))
+        return (first, *global_size[1:]), (group,) + (1,) * (len(global_size) - 1)
 
     def max_work_group_size(self) -> int:
         """Largest work-group the device can run this kernel with."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pyopencl as cl
@@ -40,6 +40,23 @@ class _Stretch:
     row: str
     first: cl.Event
     last: cl.Event
+
+
+class _Timer:
+    """One ``with`` block of a profile."""
+
+    __slots__ = ("_profile", "_row", "_start", "_waits")
+
+    def __init__(self, profile: Profile, row: str) -> None:
+        self._profile = profile
+        self._row = row
+
+    def __enter__(self) -> None:
+        self._waits = self._profile._begin(self._row)
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
+        self._profile._end(self._row, self._waits, self._start)
 
 
 class Profile:
@@ -81,34 +98,38 @@ class Profile:
         self._start = time.perf_counter()
         self.on_step: Callable[[str], None] = lambda _: None
 
-    @contextmanager
-    def timer(self, row: str) -> Iterator[None]:
+    def timer(self, row: str) -> AbstractContextManager[None]:
         """Add the time of the ``with`` block to ``row``; a nested timer's time counts once."""
+        return _Timer(self, row)
+
+    def _begin(self, row: str) -> bool:
+        """Open a timer; say whether its borders are waited for."""
         self.on_step(row)
         waits = not self.works_ahead or not self._open
         if waits:
             self._finish()
-        start = time.perf_counter()
         self._open.append(row)
         self._nested.append(0.0)
-        try:
-            yield
-        finally:
-            if waits:
-                self._finish()
-            elapsed = time.perf_counter() - start
-            self._open.pop()
-            nested = self._nested.pop()
-            entry = self.rows.setdefault(row, TimeRow())
-            entry.count += 1
-            if not self.works_ahead:
-                entry.seconds += elapsed - nested
-                if self._nested:
-                    self._nested[-1] += elapsed
-            elif waits:
-                # what the device does not account for is the outermost row's: the host's own time
-                of_host = elapsed - nested - self._assign_stretches()
-                entry.seconds += max(0.0, of_host)
+        return waits
+
+    def _end(self, row: str, waits: bool, start: float) -> None:
+        if waits:
+            self._finish()
+        elapsed = time.perf_counter() - start
+        self._open.pop()
+        nested = self._nested.pop()
+        entry = self.rows.get(row)
+        if entry is None:
+            entry = self.rows[row] = TimeRow()
+        entry.count += 1
+        if not self.works_ahead:
+            entry.seconds += elapsed - nested
+            if self._nested:
+                self._nested[-1] += elapsed
+        elif waits:
+            # what the device does not account for is the outermost row's: the host's own time
+            of_host = elapsed - nested - self._assign_stretches()
+            entry.seconds += max(0.0, of_host)
 
     def launched(self, name: str, event: cl.Event) -> None:
         """Take note of a launch."""

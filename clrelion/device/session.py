@@ -32,6 +32,7 @@ from clrelion.device.transfers import PendingRead, Transfers
 from clrelion.errors import DeviceError, OptionsError
 
 _LARGEST_FILL_BYTES = 2**30
+_ZERO_WORD, _ZERO_BYTE = np.uint32(0), np.uint8(0)
 _GROUP = 64
 # What a deterministic session counts on instead of what is free.
 _FIXED_SHARE = 0.8
@@ -225,7 +226,7 @@ class DeviceSession:
                 words = array.view(np.uint32)
                 self.kernel("device/clear_array")((-(-n // _GROUP) * _GROUP,), (_GROUP,), words, n)
                 return
-            zero = np.uint32(0) if array.nbytes % 4 == 0 else np.uint8(0)
+            zero = _ZERO_WORD if array.nbytes % 4 == 0 else _ZERO_BYTE
             cl.enqueue_fill(self.queue, array.base_data, zero, array.nbytes)
 
     def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
@@ -235,9 +236,12 @@ class DeviceSession:
         ------
         DeviceMemoryError
         """
-        host = np.ascontiguousarray(array, dtype=dtype).reshape(np.shape(array))
+        host = np.asarray(array, dtype=dtype, order="C")
         result = self.empty(host.shape, host.dtype)
-        self.copy_to_device(host, result)
+        if result.nbytes:
+            # where it has been converted, nobody else knows the host's array
+            is_own = type(array) is np.ndarray and host is not array and host.base is None
+            self._transfers.write(result.base_data, 0, host, is_own)
         return result
 
     def copy_to_device(self, host: npt.NDArray[Any], array: Array) -> None:

@@ -17,7 +17,7 @@ __all__ = ["PendingRead", "Transfers"]
 
 # Arrays up to this size are copied once more on the host, so that nobody waits for their upload.
 _LARGEST_LATER_BYTES = 2**22
-
+_COMPLETE = cl.command_execution_status.COMPLETE
 
 _Part = tuple[cl.Buffer, int, tuple[int, ...], npt.DTypeLike]
 """Buffer, first byte, and shape and type of an array in it."""
@@ -96,8 +96,15 @@ class Transfers:
         self._reads: cl.CommandQueue | None = None
         self._uploads: deque[cl.Event] = deque()
 
-    def write(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
+    def write(
+        self, memory: cl.Buffer, start: int, host: npt.NDArray[Any], is_own: bool = False
+    ) -> None:
         """Copy a host array to byte ``start`` ... of a buffer; it may be changed afterwards.
+
+        Parameters
+        ----------
+        is_own
+            But will not be.
 
         Raises
         ------
@@ -108,12 +115,12 @@ class Transfers:
                 write_bytes(self._queue, memory, start, host)
                 return
             # a copy of its own, which its event keeps alive, lets the host go on at once
-            event = cl.enqueue_copy(
-                self._queue, memory, host.copy(), dst_offset=start, is_blocking=False
-            )
-            self._uploads.append(event)
-            while self._uploads and _is_complete(self._uploads[0]):
-                self._uploads.popleft()
+            kept = host if is_own else host.copy()
+            event = cl.enqueue_copy(self._queue, memory, kept, dst_offset=start, is_blocking=False)
+            uploads = self._uploads
+            uploads.append(event)
+            while uploads and uploads[0].command_execution_status == _COMPLETE:
+                uploads.popleft()
 
     def write_beside(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
         """Copy a host array to byte ``start`` ... of a buffer on another queue; returns when done.
@@ -155,7 +162,3 @@ class Transfers:
             # whoever waits for it does not flush this queue
             self._queue.flush()
         return PendingRead(self._reads, ready, parts)
-
-
-def _is_complete(event: cl.Event) -> bool:
-    return bool(event.command_execution_status == cl.command_execution_status.COMPLETE)

@@ -97,6 +97,39 @@ def test_wrong_value(
         kernel((8,), None, *arguments)
 
 
+def test_conversions(session: DeviceSession) -> None:
+    """Arguments one by one, and all in one go with the usual ones first, come out alike."""
+    source = """__kernel void f(__global float2 *a, __global uchar *b, char c, uchar d, short e,
+                            ushort f, int g, uint h, long i, ulong j, float k, __local int *l) {}"""
+    kernel = session.kernel_from_source("f", source)
+    pairs, bytes_d = session.zeros(4, np.complex64), session.zeros(3, np.uint8)
+    buffers = pairs.base_data, bytes_d.base_data
+    local = cl.LocalMemory(16)
+    limits = [np.iinfo(np.dtype(f"{kind}{size}")) for size in (1, 2, 4, 8) for kind in "iu"]
+    for arrays, expected, k in (
+        ((pairs, bytes_d), buffers, 0.25),
+        ((pairs.view(np.float32), bytes_d), buffers, np.float32(0.25)),
+        (buffers, buffers, np.float64(0.25)),
+        ((None, None), (None, None), 1),
+    ):
+        for numbers in ([x.min for x in limits], [x.max for x in limits]):
+            for kinds in ([int] * 8, [x.dtype.type for x in limits]):
+                given = [kind(n) for kind, n in zip(kinds, numbers, strict=True)]
+                all_given = [*arrays, *given, k, local]
+                found = kernel._convert(*all_given)
+                assert found == (*expected, *numbers, float(k), local)
+                assert {type(n) for n in found[2:10]} == {int}
+                assert type(found[10]) is float
+                alone = [a.convert(v) for a, v in zip(kernel.arguments, all_given, strict=True)]
+                assert tuple(alone) == found
+    for i, limit in enumerate(limits, start=2):
+        for beyond in (int(limit.min) - 1, int(limit.max) + 1):
+            all_given[i] = beyond
+            with pytest.raises(ValueError, match=f"{beyond} does not fit"):
+                kernel._convert(*all_given)
+        all_given[i] = 0
+
+
 def test_wrong_arrays(session: DeviceSession, arguments: list[object]) -> None:
     kernel = session.kernel_from_source("scale", SOURCE)
     for array, match in (

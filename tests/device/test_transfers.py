@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -32,6 +34,39 @@ def test_host_arrays_may_change_at_once(card: DeviceSession) -> None:
     for array, expected in zip(sent, kept, strict=True):
         np.testing.assert_array_equal(card.to_host(array), expected)
         assert card.read_int(array, len(expected) - 1) == expected[-1]
+
+
+def test_what_has_been_converted_is_not_copied_again(
+    card: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only arrays that nobody else can write to are sent as they are."""
+    sent = []
+    write = card._transfers.write
+
+    def noted(memory: Any, start: int, host: NDArray[Any], is_own: bool = False) -> None:
+        sent.append((host, is_own))
+        write(memory, start, host, is_own)
+
+    monkeypatch.setattr(card._transfers, "write", noted)
+    given = np.arange(24).reshape(4, 6)
+    shared = np.empty(24, np.longlong)
+    for array, dtype, is_own in (
+        (given, None, False),
+        (given, np.int64, False),
+        (given, np.float32, True),
+        (given.T, None, True),
+        (given[1:], None, False),
+        (shared, np.int64, False),
+        (given.data, None, False),
+        (given.view(np.matrix), None, False),
+        ([1, 2, 3], None, False),
+    ):
+        found = card.to_device(array, dtype)
+        host, found_own = sent.pop()
+        assert found_own == is_own
+        if is_own:
+            assert not any(np.shares_memory(host, x) for x in (given, shared))
+        np.testing.assert_array_equal(card.to_host(found), np.asarray(array, dtype))
 
 
 def test_large_arrays_are_not_copied_on_the_host(
