@@ -1,47 +1,26 @@
-"""One iteration of a run: expectation, maximization, and what steers the next one."""
+"""One iteration of a run: preparation, expectation, maximization, conclusion."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from clrelion.device.memory import MemoryBudget, format_bytes
 from clrelion.errors import DeviceMemoryError
-from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies, try_particles
-from clrelion.expectation.reference import ReferenceTransform
 from clrelion.expectation.results import ExpectationResult, ParticleResults
-from clrelion.expectation.settings import ExpectationSettings
 from clrelion.options import RefineOptions
-from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
-from clrelion.particles.random_numbers import c_library_random
 from clrelion.planning.run import RunPlan
-from clrelion.planning.volumes import VolumePlacement
 from clrelion.refinement.conclusion import conclude_iteration
-from clrelion.refinement.expectation_setup import (
-    Grids,
-    References,
-    expectation_settings,
-    is_cross_correlation,
-    references_of_model,
-)
+from clrelion.refinement.expectation_setup import Grids, is_cross_correlation
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
-from clrelion.refinement.processing_order import orders_of_halves, shuffled_order
+from clrelion.refinement.preparation import Preparation
+from clrelion.refinement.processing_order import orders_of_halves
 from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.run_planner import RunPlanner
-from clrelion.refinement.schedule import (
-    ImageSizes,
-    coarser_sampling,
-    has_converged,
-    image_sizes,
-    update_sampling,
-)
+from clrelion.refinement.schedule import ImageSizes, has_converged
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.shared_expectation import SharedExpectation
 from clrelion.refinement.state import RunState
@@ -49,37 +28,11 @@ from clrelion.refinement.state import RunState
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Iteration", "Ready", "orders_of_halves", "shuffled_order"]
+__all__ = ["Iteration"]
 
 _log = logging.getLogger(__name__)
 
 _SMALLEST_BUDGET = 8 * 10**6
-
-
-@dataclass(frozen=True)
-class Ready:
-    """An iteration whose expectation step can begin.
-
-    Attributes
-    ----------
-    sizes
-        Of the images.
-    settings_of
-        Gives the settings of a half-set; makes references that this rank has not needed so far.
-    bare_settings
-        Of any half-set, without references.
-    placement
-        Where this rank's volumes live.
-    meanwhile
-        To be called on all ranks before the step ends: accuracies that the sampling does not
-        depend on.
-    """
-
-    sizes: ImageSizes
-    settings_of: Callable[[int], ExpectationSettings]
-    bare_settings: ExpectationSettings
-    placement: VolumePlacement
-    meanwhile: Callable[[], None]
 
 
 class Iteration:
@@ -118,16 +71,17 @@ class Iteration:
     ) -> None:
         self._session = session
         self._options = options
-        self._group = point_group
         self._policy = policy
         self._expectation = expectation
         self._maximization = maximization
         self._budget = budget
         self._planner = RunPlanner(session, budget, options, point_group, policy)
         self._seed = random_seed
-        self._has_fixed_tau2 = has_fixed_tau2
         self._comm = comm
-        self._grids: tuple[object, Grids] | None = None
+        self._preparation = Preparation(
+            *(session, options, point_group, policy, expectation, self._planner),
+            *(random_seed, has_fixed_tau2, comm),
+        )
         self._progress: ProgressMaker = no_progress
 
     @property
@@ -137,26 +91,7 @@ class Iteration:
 
     def grids(self, state: RunState) -> Grids:
         """Sampling grids of the present sampling."""
-        if self._grids is None or self._grids[0] != state.sampling:
-            grids = Grids.create(state.sampling, self._options, self._group)
-            self._grids = (state.sampling, grids)
-        return self._grids[1]
-
-    def sizes(self, state: RunState, uses_all_data: bool) -> ImageSizes:
-        """Image sizes of the coming expectation step."""
-        options = self._options
-        return image_sizes(
-            state.schedule,
-            state.sampling,
-            self._policy,
-            ori_size=state.ori_size,
-            pixel_size_angst=state.pixel_size_angst,
-            image_boxes_px=[o.box_px for o in state.table.optics],
-            image_pixel_sizes_angst=[o.pixel_size_angst for o in state.table.optics],
-            uses_all_data=uses_all_data,
-            strict_highres_exp_angst=options.strict_highres_exp_angst or -1.0,
-            max_coarse_size=options.max_coarse_size_px or -1,
-        )
+        return self._preparation.grids(state)
 
     def plan(self, state: RunState) -> RunPlan:
         """Plan all iterations to come."""
@@ -218,12 +153,13 @@ class Iteration:
         self, state: RunState, iteration: int, is_last: bool, progress: ProgressMaker
     ) -> tuple[ImageSizes, list[ExpectationResult], ParticleResults, list[list[int]]]:
         """Run the expectation step; the references are gone when it ends."""
-        ready = self.prepare(state, iteration, is_last)
+        ready = self._preparation.prepare(state, iteration, is_last, self._progress)
         label = f"Expectation iteration {iteration}"
         if not self._options.auto_refine:
             label += f" of {self._options.max_iterations}"
         results, found, owners = self._expectation.run(
-            state, ready.settings_of, ready.bare_settings, ready.placement, self.orders(state),
+            state, ready.settings_of, ready.bare_settings, ready.placement,
+            orders_of_halves(state, self._seed),
             is_last, label, progress, ready.meanwhile,
         )  # fmt: skip
         return ready.sizes, results, found, owners
@@ -265,136 +201,3 @@ class Iteration:
                 "Auto-refine: converged; the last iteration joins the halves and uses all data"
             )
         return is_last
-
-    def prepare(self, state: RunState, iteration: int, is_last: bool) -> Ready:
-        """Sizes, references, accuracies and sampling of an iteration (specification M 4.1.3)."""
-        sizes = self.sizes(state, uses_all_data=is_last)
-        plan = self._planner.coming(state, sizes)
-        placement = plan.placement
-        # before the references are made, which may need it
-        self._expectation.resident.leave_room(plan.images_room)
-        shuffled_order(state, self._seed)
-        (drawn,) = c_library_random(self._seed + iteration, 1).tolist()
-        state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, drawn)
-        references = References(
-            lambda i_half: references_of_model(
-                self._session,
-                placement,
-                state,
-                state.models[i_half],
-                self._options,
-                sizes.current_size,
-            ),
-            keeps_all=placement.stays,
-        )
-        for i_half in self._expectation.halves_of_rank()[: None if placement.stays else 1]:
-            references(i_half)
-        self._update_tau2(state, references)
-
-        def accuracies(progress: ProgressMaker) -> None:
-            self._estimate_accuracies(state, references, sizes, iteration, progress)
-
-        is_steered = self._policy.refines_sampling or self._options.allow_coarser_sampling
-        # references that are not kept would have to be made again
-        waits = not is_steered and all(self._comm.allgather(placement.stays))
-        if not waits:
-            accuracies(self._progress)
-        self._update_sampling(state, iteration)
-
-        def settings_of(i_half: int) -> ExpectationSettings:
-            return self._settings(state, i_half, references(i_half), sizes, iteration)
-
-        def meanwhile() -> None:
-            if waits:
-                accuracies(no_progress)  # the step's own display is still there
-
-        bare = self._settings(state, 0, [], sizes, iteration)
-        return Ready(sizes, settings_of, bare, placement, meanwhile)
-
-    def _update_tau2(self, state: RunState, references: References) -> None:
-        """Take tau2 from the references, for all ranks from the rank that reconstructs them."""
-        if self._has_fixed_tau2:
-            return
-        # the first half-set's last: its references are wanted next
-        for i_half, model in reversed(list(enumerate(state.models))):
-            owner = self._expectation.owner(i_half)
-            if owner == self._comm.rank:
-                for k, transform in enumerate(references(i_half)):
-                    if transform is not None:
-                        model.tau2[k] = transform.power_spectrum
-            model.tau2 = self._comm.bcast(model.tau2, owner)
-
-    def _settings(
-        self,
-        state: RunState,
-        i_half: int,
-        references: list[ReferenceTransform | None],
-        sizes: ImageSizes,
-        iteration: int,
-    ) -> ExpectationSettings:
-        return expectation_settings(
-            state,
-            self._options,
-            state.models[i_half],
-            references,
-            self.grids(state),
-            self._group,
-            self._policy,
-            sizes,
-            iteration,
-            self._seed,
-        )
-
-    def orders(self, state: RunState) -> list[NDArray[np.int64]]:
-        """Processing order of the particles of each half-set."""
-        return orders_of_halves(state, self._seed)
-
-    def _estimate_accuracies(
-        self,
-        state: RunState,
-        references: References,
-        sizes: ImageSizes,
-        iteration: int,
-        progress: ProgressMaker,
-    ) -> None:
-        options = self._options
-        if is_cross_correlation(state, options, iteration):
-            return
-        if options.skip_align and options.skip_rotate:
-            return
-        with self._session.profile.timer("accuracies"):
-            every_id = shuffled_order(state, self._seed)[:N_TRIAL_PARTICLES]
-            ids = self._expectation.part_of_half(0, every_id)
-            part = None
-            n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"
-            if n:
-                settings = self._settings(state, 0, references(0), sizes, iteration)
-                with progress(n, label) as bar:
-                    part = try_particles(self._session, settings, state.table, ids, bar.update)
-            parts = self._comm.allgather(part)
-            found = expected_accuracies([part for part in parts if part is not None])
-        state.take_accuracies(found.rot_deg, found.trans_angst, found.orientability)
-        _log.info(
-            "Estimated accuracy angles= %.3f degrees; offsets= %.3f Angstroms",
-            state.schedule.acc_rot_deg,
-            state.schedule.acc_trans_angst,
-        )
-
-    def _update_sampling(self, state: RunState, iteration: int) -> None:
-        """Refine the sampling where it is due; new directions start with equal priors."""
-        before = state.sampling
-        state.schedule, state.sampling = update_sampling(
-            state.schedule, state.sampling, self._policy, iteration
-        )
-        if self._options.allow_coarser_sampling and state.n_classes > 1:
-            state.sampling = coarser_sampling(
-                state.schedule,
-                state.sampling,
-                self._policy,
-                is_cross_correlation=is_cross_correlation(state, self._options, iteration),
-            )
-        if state.sampling.healpix_order != before.healpix_order:
-            n_dir = self.grids(state).orientations.n_dir
-            for model in state.models:
-                uniform = 1.0 / (model.n_classes * n_dir)
-                model.pdf_direction = np.full((model.n_classes, n_dir), uniform)

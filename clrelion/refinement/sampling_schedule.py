@@ -127,9 +127,7 @@ def update_sampling(
     -----
     Specification M 5.7, E C.4.
     """
-    if not policy.refines_sampling or iteration <= 1:
-        return state, sampling
-    if not _is_due(state, sampling, policy):
+    if not refinement_is_due(state, sampling, policy, iteration):
         return state, sampling
     if _is_fine_enough(state, sampling, policy):
         return replace(state, has_fine_enough=True), sampling
@@ -150,7 +148,15 @@ def update_sampling(
     return state, refined_sampling(state, sampling, policy)
 
 
-def _is_due(state: ScheduleState, sampling: SamplingState, policy: SchedulePolicy) -> bool:
+def refinement_is_due(
+    state: ScheduleState, sampling: SamplingState, policy: SchedulePolicy, iteration: int
+) -> bool:
+    """Whether neither resolution nor assignments improve; arguments as of `update_sampling`.
+
+    Whatever the accuracies are: where it is False, they change nothing.
+    """
+    if not policy.refines_sampling or iteration <= 1:
+        return False
     fine_step = sampling.fine_angular_step_deg(policy.oversampling)
     is_limited_by_angles = (
         policy.do_resolution_angles

@@ -19,6 +19,7 @@ from clrelion.orientations.sampling import angular_step_deg
 from clrelion.refinement.sampling_schedule import (
     coarser_sampling,
     is_local_search,
+    refinement_is_due,
     required_angular_step_deg,
     start_sampling,
     update_sampling,
@@ -39,6 +40,7 @@ __all__ = [
     "is_local_search",
     "measure_changes",
     "record_resolution",
+    "refinement_is_due",
     "required_angular_step_deg",
     "start_sampling",
     "update_increment",

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clrelion.errors import OptionsError
 from clrelion.orientations.euler import angles_distance_deg
@@ -24,6 +26,7 @@ from clrelion.refinement.schedule import (
     is_local_search,
     measure_changes,
     record_resolution,
+    refinement_is_due,
     required_angular_step_deg,
     start_sampling,
     update_increment,
@@ -278,6 +281,29 @@ def test_translations_of_a_refined_sampling(
     assert sampling.healpix_order == 3
     got = (sampling.offset_range_angst, sampling.offset_step_angst)
     assert got == pytest.approx(expected)
+
+
+@given(
+    acc_rot=st.floats(0.01, 999.0),
+    acc_trans=st.floats(0.01, 999.0),
+    gain=st.integers(0, 2),
+    changes=st.integers(0, 2),
+    iteration=st.integers(1, 3),
+    is_auto_refine=st.booleans(),
+    ignores=st.booleans(),
+)
+def test_accuracies_change_nothing_unless_it_is_due(
+    acc_rot: float, acc_trans: float, gain: int, changes: int, iteration: int,
+    is_auto_refine: bool, ignores: bool,
+) -> None:  # fmt: skip
+    """So that they may be estimated later than the sampling is updated."""
+    policy = replace(POLICY, is_auto_refine=is_auto_refine, do_ignore_angles=ignores)
+    state = replace(STALLED, nr_iter_wo_resol_gain=gain, nr_iter_wo_changes=changes)
+    estimated = replace(state, acc_rot_deg=acc_rot, acc_trans_angst=acc_trans)
+    is_due = refinement_is_due(state, SAMPLING, policy, iteration)
+    assert refinement_is_due(estimated, SAMPLING, policy, iteration) == is_due
+    after, sampling = update_sampling(estimated, SAMPLING, policy, iteration)
+    assert (after is not estimated or sampling is not SAMPLING) == is_due
 
 
 def test_sampling_waits() -> None:

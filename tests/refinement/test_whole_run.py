@@ -421,17 +421,17 @@ class TestAbort:
     """RELION's pipeline asks a job to stop (conventions 7)."""
 
     def test_within_an_iteration(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from clrelion.refinement.iteration import Iteration
+        from clrelion.refinement.preparation import Preparation
         from tests.reference.refine_program import run_refine
 
-        prepare = Iteration.prepare
+        prepare = Preparation.prepare
 
-        def ask(self: Iteration, state: object, iteration: int, is_last: bool) -> object:
+        def ask(self: Preparation, state: object, iteration: int, *others: object) -> object:
             if iteration == 2:
                 (folder / "job" / "RELION_JOB_ABORT_NOW").touch()
-            return prepare(self, state, iteration, is_last)  # type: ignore[arg-type]
+            return prepare(self, state, iteration, *others)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Iteration, "prepare", ask)
+        monkeypatch.setattr(Preparation, "prepare", ask)
         ended = run_refine(folder, changed(CLASS3D, "--iter 4 --pipeline_control job/"))
         assert ended.code == 2
         assert ended.err.startswith("clrelion_refine: aborted: job/RELION_JOB_ABORT_NOW: ")
