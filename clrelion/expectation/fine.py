@@ -107,10 +107,10 @@ class FineSamples:
 
     def results(self) -> FineResults:
         """Wait for what they say of the images."""
-        *sums, found, poses = self._read.result()
-        maximum, total, omega, offset2 = (np.asarray(a, dtype=np.float64) for a in sums)
-        best = BestPoses(*np.ascontiguousarray(poses.astype(np.int64).T))
-        return FineResults(maximum, total, omega, offset2, best, found.astype(np.int64))
+        sums, poses = self._read.result()
+        maximum, total, omega, offset2 = np.ascontiguousarray(sums.T, dtype=np.float64)
+        *best, found = np.ascontiguousarray(poses.T, dtype=np.int64)
+        return FineResults(maximum, total, omega, offset2, BestPoses(*best), found)
 
 
 def list_fine(
@@ -224,8 +224,7 @@ def fine_weights(
         log_prior = session.zeros(blocks.n, real)
         log_translation = np.zeros_like(log_translation)
     translations = settings.translations_px(pixel_size, fine=True)
-    per_image = [session.empty(n, real) for _ in range(4)]
-    best, n_found = session.empty(n, np.int32), session.empty(n, np.int32)
+    sums, found = session.empty((n, 4), real), session.empty((n, 2), np.int32)
     block_start_d = session.to_device(block_start, np.int32)
     wg = group_size(session)
     session.kernel("expectation/weights_fine", wg=wg, hard=settings.do_cross_correlation)(
@@ -248,29 +247,29 @@ def fine_weights(
         settings.adaptive_fraction,
         # a limit of what the coarse pass hands on, not of the sums
         settings.max_significants if settings.oversampling == 0 else 0,
-        *per_image,
-        best,
-        n_found,
+        sums,
+        found,
     )
-    poses = _best_poses(session, lists, best, block_start_d, n, n_children)
-    return FineSamples(values, session.to_host_later(*per_image, n_found, poses))
+    poses = _best_poses(session, lists, found, block_start_d, n, n_children)
+    # two reads: each has to wait for the interpreter's lock
+    return FineSamples(values, session.to_host_later(sums, poses))
 
 
 def _best_poses(
     session: DeviceSession,
     lists: FineLists,
-    best: Array,
+    found: Array,
     block_start: Array,
     n: int,
     n_children: int,
 ) -> Array:
-    """Class, frame, psi and translation of each image's best sample, int32 (n, 4)."""
+    """Class, frame, psi, translation of each image's best sample; how many count; int32 (n, 5)."""
     blocks, rows = lists.blocks, lists.rows
-    pose = session.empty((n, 4), np.int32)
+    pose = session.empty((n, 5), np.int32)
     session.kernel("expectation/best_rows")(
         (n,),
         None,
-        best,
+        found,
         block_start,
         blocks.out,
         blocks.trans,

@@ -22,16 +22,18 @@ def test_every_sample(
     vectors = block_vectors(blocks, n_children)
     sizes = np.diff(vectors.sample_start(3))
     rows = [rng.integers(0, 1000, len(blocks) * rows_per_block) for _ in range(3)]
+    counts = [5, 0, 17]
     for place in range(int(sizes.max())):
         best = [place % int(sizes[0]), -1, place % int(sizes[2])]
-        pose = Output(any_session, (3, 4), np.int32)
+        found = np.column_stack([best, counts])
+        pose = Output(any_session, (3, 5), np.int32)
         run_kernel(
             any_session, "best_rows", (3,), (group,),
-            int32(best), vectors.block_start(3), vectors.out, vectors.trans, vectors.n_trans,
+            int32(found), vectors.block_start(3), vectors.out, vectors.trans, vectors.n_trans,
             vectors.trans_list, *(int32(r) for r in rows), rows_per_block, n_children, 3, pose,
         )  # fmt: skip
         expected = [
-            (*(int(r[row]) for r in rows), t) if row >= 0 else (-1,) * 4
-            for row, t in best_rows(best, blocks, n_children)
+            (*(int(r[row]) for r in rows), t, n) if row >= 0 else (-1, -1, -1, -1, n)
+            for (row, t), n in zip(best_rows(best, blocks, n_children), counts, strict=True)
         ]
         assert [tuple(p) for p in pose.read().tolist()] == expected

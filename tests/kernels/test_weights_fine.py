@@ -78,20 +78,20 @@ def kernel_weights(
     n_images, n_trans = problem.log_translation.shape
     flat = np.concatenate([np.empty(0), *(d.ravel() for d in problem.diff2)])
     samples = Output(session, vectors.n_samples, start=flat)
-    reals = [Output(session, n_images) for _ in range(4)]
-    ints = [Output(session, n_images, np.int32) for _ in range(2)]
+    sums, found = Output(session, (n_images, 4)), Output(session, (n_images, 2), np.int32)
     run_kernel(
         session, "weights_fine", (n_images * wg,), (wg,),
         samples, vectors.block_start(n_images), vectors.sample_start(n_images), vectors.n_rows,
         vectors.trans, vectors.n_trans, vectors.trans_list,
         np.array([b.log_prior for b in problem.blocks]), problem.log_translation,
         problem.centre, problem.trans_px, n_trans, problem.n_children, problem.pixel_size,
-        adaptive_fraction, max_significants, *reals, *ints, wg=wg, hard=hard,
+        adaptive_fraction, max_significants, sums, found, wg=wg, hard=hard,
     )  # fmt: skip
     omegas = np.split(samples.read(), vectors.sample_start(n_images)[1:-1])
-    numbers = zip(omegas, *(o.read() for o in (*reals, *ints)), strict=True)
     result = []
-    for omega, maximum, sum_weight, sum_omega, sum_offset2, best, n_significant in numbers:
+    for omega, of_image, counted in zip(omegas, sums.read(), found.read(), strict=True):
+        maximum, sum_weight, sum_omega, sum_offset2 = of_image.tolist()
+        best, n_significant = counted.tolist()
         tolerance = tolerances.of_sum(session.real, omega.size)
         assert abs(sum_omega - omega.sum(dtype=np.float64)) <= tolerance
         result.append(

@@ -7,10 +7,10 @@
 % else:
  *   w = exp(l - max l);  threshold as in significance;  omega = w >= threshold ? w / sum w : 0
 % endif
- * and samples[s] = omega. Per image: maximum (max l), sum_weight (sum w), best (first sample with
- * the largest l, counted from the image's first), n_significant, sum_omega, and
- *   sum_offset2 = sum omega pixel_size^2 | centre[i] - trans_px[t n_children + c] |^2
- * An image without a finite l has w = 0 everywhere and best = -1.
+ * and samples[s] = omega. Per image: sums = (max l, sum w, sum omega,
+ *   sum omega pixel_size^2 | centre[i] - trans_px[t n_children + c] |^2), and found = (first sample
+ * with the largest l, counted from the image's first; samples at or above the threshold).
+ * An image without a finite l has w = 0 everywhere and -1 for the first of these.
  * One work-group of ${wg} an image. Specification E 5.5, 5.6.
  *
  * samples      real, read and written; image i owns samples[sample_start[i] .. sample_start[i+1])
@@ -18,7 +18,7 @@
  * block_n_rows, block_trans, block_n_trans int [blocks], trans_list int,
  * block_log_prior real [blocks], log_translation real [images][n_trans], read
  * centre real2 [images] (prior offset minus integer offset, px), trans_px real2 [.] (px), read
- * maximum, sum_weight, sum_omega, sum_offset2 real [images]; best, n_significant int, write
+ * sums real4 [images], found int2 [images], write
  * Local memory: ${wg} reals + 2 ${wg} ints. Order of sums: strided, then a pairwise tree.
  * Reference: tests/reference/weights_fine.py
  */
@@ -35,9 +35,7 @@ void weights_fine(
     __global const real* restrict log_translation, __global const real2* restrict centre,
     __global const real2* restrict trans_px, const int n_trans, const int n_children,
     const real pixel_size, const real adaptive_fraction, const int max_significants,
-    __global real* restrict maximum, __global real* restrict sum_weight,
-    __global real* restrict sum_omega, __global real* restrict sum_offset2,
-    __global int* restrict best, __global int* restrict n_significant)
+    __global real4* restrict sums, __global int2* restrict found)
 {
     __local real scratch[${wg}];
     __local int counts[${wg}];
@@ -90,7 +88,7 @@ void weights_fine(
     barrier(CLK_GLOBAL_MEM_FENCE);
 % endif
     real omega_sum = (real)0, offset_sum = (real)0;
-    int found = 0;
+    int n_found = 0;
     s0 = 0;
     for (int b = b0; b < b1; b++) {
         const int per_row = block_n_trans[b] * n_children;
@@ -106,20 +104,16 @@ void weights_fine(
                 const real2 d = centre[i] - trans_px[t * n_children + u % n_children];
                 omega_sum += omega;
                 offset_sum += omega * pixel_size * pixel_size * (d.x * d.x + d.y * d.y);
-                found++;
+                n_found++;
             }
         }
         s0 += size;
     }
     omega_sum = group_sum(omega_sum, scratch);
     offset_sum = group_sum(offset_sum, scratch);
-    found = group_sum_int(found, counts);
+    n_found = group_sum_int(n_found, counts);
     if (lid == 0) {
-        maximum[i] = top;
-        sum_weight[i] = total;
-        sum_omega[i] = omega_sum;
-        sum_offset2[i] = offset_sum;
-        best[i] = isfinite(top) ? place : -1;
-        n_significant[i] = found;
+        sums[i] = (real4)(top, total, omega_sum, offset_sum);
+        found[i] = (int2)(isfinite(top) ? place : -1, n_found);
     }
 }
