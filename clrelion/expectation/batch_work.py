@@ -58,11 +58,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Compared:
-    """A batch that the device has been given up to the selection of its significant samples."""
+    """A batch that the device has been given up to the selection of its significant samples.
+
+    ``log_translation``: real device array, (n, n_trans); log-priors of the coarse translations.
+    """
 
     images: BatchImages
     space: DeviceSpace
-    log_translation: NDArray[np.float64]
+    log_translation: Array
     search: SignificanceSearch
 
 
@@ -212,12 +215,13 @@ class BatchWork:
             operands = ScoringOperands.create(settings, batch, setup.pixels.n, setup.coarse)
             samples = self._coarse_differences(operands, batch.n, space)
         with session.profile.timer("convert"):
-            log_translation = log_translation_priors(
+            priors = log_translation_priors(
                 settings,
                 setup.geometry.optics.pixel_size_angst,
                 batch.offset_px,
                 batch.prior_offset_px,
             )
+            log_translation = session.to_device(priors, session.real)
             search = find_significant(session, settings, samples, space, log_translation)
         return _Compared(batch, space, log_translation, search)
 
@@ -305,7 +309,10 @@ class BatchWork:
                     self._setup.fine,
                     stores_shifted(self._session),
                 )
-            samples = part.weights(operands, begun.log_translation[first:last])
+            log_translation = begun.log_translation
+            if images is not begun.images:
+                log_translation = self._session.copy_rows(log_translation, first, last)
+            samples = part.weights(operands, log_translation)
             with self._session.profile.timer("store"):
                 job = part.first_job(samples)
         except DeviceMemoryError as error:

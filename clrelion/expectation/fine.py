@@ -198,7 +198,8 @@ def fine_weights(
     lists: FineLists,
     block_start: NDArray[np.int64],
     sample_start: NDArray[np.int64],
-    log_translation: NDArray[np.float64],
+    log_translation: Array,
+    translations: Array,
     pixel_size: float,
 ) -> FineSamples:
     """Turn the squared differences of the blocks into posterior weights, in place.
@@ -214,7 +215,9 @@ def fine_weights(
     block_start, sample_start
         int64, (n + 1,); blocks and samples of each image of the part.
     log_translation
-        float64, (n, n_trans); of the coarse translations, children inherit.
+        real device array, (n, n_trans); of the coarse translations, children inherit.
+    translations
+        real device array, (n_fine, 2); fine translations, px.
     """
     real, blocks = session.real, lists.blocks
     n, n_children = batch.n, settings.n_child_translations
@@ -222,8 +225,7 @@ def fine_weights(
     if settings.do_cross_correlation:
         # no priors here (specification E 5.5 (b))
         log_prior = session.zeros(blocks.n, real)
-        log_translation = np.zeros_like(log_translation)
-    translations = settings.translations_px(pixel_size, fine=True)
+        log_translation = session.zeros(log_translation.shape, real)
     sums, found = session.empty((n, 4), real), session.empty((n, 2), np.int32)
     block_start_d = session.to_device(block_start, np.int32)
     wg = group_size(session)
@@ -238,9 +240,9 @@ def fine_weights(
         blocks.n_trans,
         blocks.trans_list,
         log_prior,
-        session.to_device(log_translation, real),
+        log_translation,
         session.to_device(batch.prior_offset_px - batch.offset_px, real),
-        session.to_device(translations, real),
+        translations,
         log_translation.shape[1],
         n_children,
         pixel_size,

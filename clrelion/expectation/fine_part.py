@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clrelion.expectation.device_space import DeviceSpace
 from clrelion.expectation.differences import block_differences
@@ -116,7 +115,7 @@ class FinePart:
         return self._lists if len(self._runs) == 1 else self._list(run)
 
     def weights(
-        self, operands: ScoringOperands, log_translation: NDArray[np.float64]
+        self, operands: ScoringOperands, log_translation: Array
     ) -> FineSamples:
         """Compare the images with the children of their significant samples.
 
@@ -125,7 +124,7 @@ class FinePart:
         operands
             Of these images and the fine translations.
         log_translation
-            float64, (n, n_trans); log-priors of the coarse translations.
+            real device array, (n, n_trans); log-priors of the coarse translations.
         """
         session, settings = self._tools.session, self._tools.settings
         values = session.empty(max(1, int(self._sample_start[-1])), session.real)
@@ -151,6 +150,7 @@ class FinePart:
                 self._block_start,
                 self._sample_start,
                 log_translation,
+                self._tools.setup.fine.translations,
                 self._tools.setup.geometry.optics.pixel_size_angst,
             )
 

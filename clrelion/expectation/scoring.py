@@ -102,6 +102,11 @@ class ScoringList:
     box: int
 
     @cached_property
+    def translations(self) -> Array:
+        """The translations on the device, real, (n_trans, 2), px."""
+        return self.session.to_device(self.translations_px, self.session.real)
+
+    @cached_property
     def ramps(self) -> TranslationRamps:
         """Phase ramps of the translations."""
         return self._ramps_of(self.translations_px)

@@ -115,7 +115,7 @@ def find_significant(
     settings: ExpectationSettings,
     samples: CoarseSamples,
     space: DeviceSpace,
-    log_translation: NDArray[np.float64],
+    log_translation: Array,
 ) -> SignificanceSearch:
     """Select the coarse samples that hold the adaptive fraction of each image's weight.
 
@@ -126,7 +126,7 @@ def find_significant(
     space
         Orientations and their log-priors.
     log_translation
-        float64, (n_images, n_trans); log-priors of the translations.
+        real device array, (n_images, n_trans); log-priors of the translations.
     """
     n_images = len(space.n_orientations)
     addresses = _Addresses(
@@ -134,7 +134,7 @@ def find_significant(
         space.prior_base,
         session.to_device(samples.sample_base, np.int64),
         space.log_prior,
-        session.to_device(log_translation, session.real),
+        log_translation,
     )
     if settings.do_cross_correlation:
         return _best_only(session, samples, addresses, n_images)

@@ -167,8 +167,9 @@ def test_significant_samples_against_a_sort(
         session.to_device(diff2.ravel()), np.arange(3) * n * n_trans, n_trans, 1, n_trans
     )
     found = find_significant(
-        session, s, samples, DeviceSpace.upload(session, space), log_translation
-    ).finish()
+        session, s, samples, DeviceSpace.upload(session, space),
+        session.to_device(log_translation),
+    ).finish()  # fmt: skip
     trans_list, trans = session.to_host(found.trans_list), session.to_host(found.trans)
     image, orientation = session.to_host(found.image), session.to_host(found.orientation)
     assert not found.is_bad.any()
@@ -207,8 +208,9 @@ def test_an_image_without_finite_weights_is_bad(session_double: DeviceSession) -
         session.to_device(diff2.ravel()), np.arange(2) * n * n_trans, n_trans, 1, n_trans
     )
     found = find_significant(
-        session, run.settings, samples, DeviceSpace.upload(session, space), np.zeros((2, n_trans))
-    ).finish()
+        session, run.settings, samples, DeviceSpace.upload(session, space),
+        session.zeros((2, n_trans), np.float64),
+    ).finish()  # fmt: skip
     np.testing.assert_array_equal(found.is_bad, [True, False])
     np.testing.assert_array_equal(found.block_start[:2], [0, 0])
     assert found.n_significant[0] == 0
@@ -228,8 +230,9 @@ def test_cross_correlation_takes_the_best_sample_alone(session_double: DeviceSes
         session.to_device(values.ravel()), np.arange(2) * n * n_trans, n_trans, 1, n_trans
     )
     found = find_significant(
-        session, run.settings, samples, DeviceSpace.upload(session, space), np.zeros((2, n_trans))
-    ).finish()
+        session, run.settings, samples, DeviceSpace.upload(session, space),
+        session.zeros((2, n_trans), np.float64),
+    ).finish()  # fmt: skip
     np.testing.assert_array_equal(session.to_host(found.orientation), [100, n - 1])
     np.testing.assert_array_equal(session.to_host(found.trans_list), [2, n_trans - 1])
     np.testing.assert_array_equal(found.n_significant, [1, 1])
