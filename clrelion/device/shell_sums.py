@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.device.wide_numbers import wide_empty, wide_kind
 
-__all__ = ["run_over_lines", "run_over_voxels", "sum_by_shell", "wide_sums"]
+__all__ = [
+    "run_over_lines",
+    "run_over_shells",
+    "run_over_voxels",
+    "sum_by_shell",
+    "wide_sums",
+]
 
 _GROUP = 64
 _SHELLS_PER_GROUP = 32
+_LANES = 8
+"""Work-items that share the rows of a plane of a shell, which may be all that is beyond."""
 
 
 def run_over_voxels(
@@ -51,8 +59,24 @@ def sum_by_shell(
     ndarray
         float64, (n_values, n_shells).
     """
-    by_plane = wide_sums(session, name, n_shells, edge, n_values, *arguments)
+    if name.endswith("_vector"):
+        by_plane = wide_sums(session, name, n_shells, edge, n_values, *arguments)
+    else:
+        kind = wide_kind(session)
+        out = wide_empty(session, (edge, n_shells, n_values), kind)
+        run_over_shells(session, name, n_shells, edge, *arguments, out, wide=kind)
+        by_plane = _as_float64(session.to_host(out), kind)
     return np.asarray(by_plane.sum(axis=0).T)
+
+
+def run_over_shells(
+    session: DeviceSession, name: str, n_shells: int, edge: int, *arguments: Any, **params: Any
+) -> None:
+    """Launch ``maximization/<name>``, whose work-items share the rows of a plane of a shell."""
+    lanes = 1 if session.is_cpu else _LANES
+    group = _SHELLS_PER_GROUP, lanes
+    kernel = session.kernel(f"maximization/{name}", width=group[0], lanes=lanes, **params)
+    kernel((_rounded(n_shells, group[0]), edge * lanes), group, *arguments)
 
 
 def wide_sums(
@@ -74,8 +98,11 @@ def wide_sums(
         kernel((n_planes,), (1,), *arguments, out)
     else:
         kernel((_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out)
-    host = session.to_host(out)
-    return host if kind == "double" else host.astype(np.float64).sum(axis=-1)
+    return _as_float64(session.to_host(out), kind)
+
+
+def _as_float64(wide: NDArray[Any], kind: str) -> NDArray[np.float64]:
+    return wide if kind == "double" else wide.astype(np.float64).sum(axis=-1)
 
 
 def _rounded(n: int, group: int) -> int:

@@ -7,6 +7,7 @@ their power spectra: the twin of `clrelion.expectation.reference` (specification
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,10 +121,7 @@ def reference_transforms_on_device(
     fft = PaddedFFT(session, n, padded_size, radius)
     make = session.empty if len(alive) == len(maps) else session.zeros
     stack = make((len(maps), *fft.shape), session.complex)
-    radii = np.sqrt(np.arange(3 * (n // 2) ** 2 + 1, dtype=np.float64))
-    # factor^3 N / N_p^3: the forward division and the slice-theorem scale in one number
-    divisor = np.sinc(radii / (n * factor)) ** 2 * float(n) ** 2
-    factors_d = session.to_device(1.0 / divisor, session.real)
+    factors_d = session.to_device(_map_factors(n, factor), session.real)
     result: list[DeviceReferenceTransform | None] = []
     for place, volume in enumerate(maps):
         if volume is None:
@@ -147,6 +145,16 @@ def reference_transforms_on_device(
             )
         result.append(DeviceReferenceTransform(session, stack, place, factor, r_max, n, spectrum))
     return result
+
+
+@lru_cache(maxsize=2)
+def _map_factors(n: int, factor: float) -> NDArray[np.float64]:
+    """Scale and correction for gridding of a map's voxels by squared radius."""
+    radii = np.sqrt(np.arange(3 * (n // 2) ** 2 + 1, dtype=np.float64))
+    # factor^3 N / N_p^3: the forward division and the slice-theorem scale in one number
+    factors = 1.0 / (np.sinc(radii / (n * factor)) ** 2 * float(n) ** 2)
+    factors.setflags(write=False)  # all references get the same ones
+    return factors
 
 
 def _power_spectrum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,13 +90,13 @@ class _Division:
     def __init__(self, sums: DeviceSums, priors: NDArray[np.float64]) -> None:
         p, r_max = sums.padding_factor, sums.r_max
         self._sums = sums
-        squared = np.arange(sums.padded_radius**2 + 1)
+        n_squared = sums.padded_radius**2 + 1
         # one shell more for the voxels with |x|^2 >= P^2, which are not regularised
-        prior = priors[_shells(squared, sums.bounds())]
+        prior = priors[_shells(n_squared, sums.bounds())]
         averaged = shell_bounds(r_max, round_half_away_int((p * r_max) ** 2), p, "floor")
         floors = self._floors(averaged, prior)
         # the last floor also holds beyond
-        floor = floors[np.minimum(_shells(squared, averaged), r_max - 1)]
+        floor = floors[np.minimum(_shells(n_squared, averaged), r_max - 1)]
         self._factors = self._upload(np.stack([prior, floor], axis=-1))
 
     def _upload(self, table: NDArray[np.float64]) -> Array:
@@ -133,16 +134,28 @@ class _Division:
             run_over_voxels(session, "divide_volume", part.shape, *arguments)
 
 
-def _shells(squared: NDArray[np.int64], bounds: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Shell of each squared radius; beyond the last bound the number of shells."""
-    return np.searchsorted(bounds, squared, side="right") - 1
+def _shells(n_squared: int, bounds: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Shell of each squared radius below n_squared; beyond the last bound the number of shells."""
+    borders = np.concatenate([[0], np.minimum(bounds, n_squared), [n_squared]])
+    return np.repeat(np.arange(-1, len(bounds)), np.diff(borders))
+
+
+@lru_cache(maxsize=2)
+def _map_factors(n: int, padding_factor: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the background by squared radius, and that beside the gridding correction."""
+    radii = np.sqrt(np.arange(3 * (n // 2) ** 2 + 1, dtype=np.float64))
+    ramp = background_ramp(radii, n // 2, BACKGROUND_EDGE_PX)
+    factors = np.stack([ramp, 1.0 / np.sinc(radii / (n * padding_factor)) ** 2], axis=-1)
+    for table in (ramp, factors):
+        # all maps get the same ones
+        table.setflags(write=False)
+    return ramp, factors
 
 
 def _finish(volume: DeviceMap, padding_factor: float) -> None:
     """Scale the map, fill its corners and correct it for gridding (specification M 2.3)."""
     session, n = volume.session, int(volume.values.shape[0])
-    radii = np.sqrt(np.arange(3 * (n // 2) ** 2 + 1, dtype=np.float64))
-    ramp = background_ramp(radii, n // 2, BACKGROUND_EDGE_PX)
+    ramp, factors = _map_factors(n, padding_factor)
     weights_d = session.to_device(ramp, session.real)
     sums = wide_sums(session, "background_sums", n, n, 3, volume.values, n, weights_d)
     weighted, total, size = sums.sum(axis=(0, 1))
@@ -151,7 +164,6 @@ def _finish(volume: DeviceMap, padding_factor: float) -> None:
             "a reconstruction holds NaN or infinity; look for broken particle images or CTFs"
         )
     scale = 1.0 / (padding_factor**3 * n)
-    factors = np.stack([ramp, 1.0 / np.sinc(radii / (n * padding_factor)) ** 2], axis=-1)
     run_over_voxels(
         session, "finish_map", (n, n, n),
         volume.values, n, session.to_device(factors, session.real), scale,

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clrelion.device.large_copies import host_empty
-from clrelion.device.shell_sums import run_over_lines, run_over_voxels, sum_by_shell
+from clrelion.device.shell_sums import (
+    run_over_lines,
+    run_over_shells,
+    run_over_voxels,
+    sum_by_shell,
+)
+from clrelion.device.wide_numbers import wide_kind
 from clrelion.errors import DeviceMemoryError, NumericalError
 from clrelion.fourier.padded import centred_shape
 from clrelion.fourier.shells import round_half_away_int, shell_bounds
@@ -316,9 +322,10 @@ class DeviceSums:
         bounds = session.to_device(self.bounds())
         with np.errstate(over="ignore"):  # beyond the range of single precision: infinite
             limits = thresholds.astype(session.real)
-        run_over_voxels(
-            session, "shell_coverage", (1, edge, n_shells),
+        run_over_shells(
+            session, "shell_coverage", n_shells, edge,
             self.values, self.start, edge, nx, bounds, n_shells, session.to_device(limits), counts,
+            wide=wide_kind(session),
         )  # fmt: skip
         return np.asarray(session.to_host(counts).sum(axis=0, dtype=np.int64))
 

@@ -20,6 +20,9 @@ def _choices(**values: list[Any]) -> list[dict[str, Any]]:
     return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
 
 
+_LANES = _choices(wide=["pair", "double"], width=[4], lanes=[1, 8])
+
+
 def _line_transforms() -> list[dict[str, Any]]:
     """A large prime, both layouts, and each kind of end; every radix: test_line_fft."""
     plan = {"length": 16 * 17 * 6, "lines": 1, "items": 128}
@@ -91,10 +94,11 @@ BUILDS: dict[str, list[dict[str, Any]]] = {
     "expectation/weights_fine": _choices(wg=[1, 64], hard=[False, True]),
     "expectation/window_image": _choices(shifted=[False, True]),
     "maximization/background_sums": _WIDE,
-    "maximization/shell_correlation": _WIDE,
-    "maximization/shell_power": _WIDE,
-    "maximization/shell_weights": _WIDE,
-    "maximization/weight_floors": _WIDE,
+    "maximization/shell_correlation": _LANES,
+    "maximization/shell_coverage": _LANES,
+    "maximization/shell_power": _LANES,
+    "maximization/shell_weights": _LANES,
+    "maximization/weight_floors": _LANES,
     "maximization/weight_floors_vector": _WIDE,
 }
 """By template name; a template that is not here takes no parameters of its own."""

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
+from clrelion.device.wide_numbers import wide_kind
 from clrelion.fourier.shells import shell_bounds
 from clrelion.maximization.half_maps import bin_starts
 from clrelion.orientations.symmetry import PointGroup
@@ -20,6 +21,13 @@ from tests.reference import shell_runs, volume_sums
 # padding, R: edge 2(P+1)+1
 SIZES = [(1.0, 3), (1.85, 4), (2.0, 5)]
 GROUP = (8, 1, 1)
+
+
+@pytest.fixture(params=[1, 5], ids=["1 lane", "5 lanes"])
+def lanes(request: pytest.FixtureRequest) -> int:
+    """Work-items that share a plane of a shell."""
+    n: int = request.param
+    return n
 
 
 def radius_of(size: tuple[float, int]) -> int:
@@ -208,16 +216,17 @@ class TestShellSums:
         return np.append(bounds, np.int32(1 << 30))
 
     def test_shell_weights(
-        self, any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], wide: str
-    ) -> None:
+        self, any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], wide: str,
+        lanes: int,
+    ) -> None:  # fmt: skip
         edge, _, nx, _ = volume.shape
         bounds = self.bounds(size)
         n = len(bounds) - 1
         both, start = shifted(any_session, volume)
         out, parameters = wide_output(any_session, wide, (edge, n, 3))
         run_kernel(
-            any_session, "maximization/shell_weights", (n, edge), (4, 1),
-            both, start, edge, nx, bounds, n, out, **parameters,
+            any_session, "maximization/shell_weights", (n, edge * lanes), (4, lanes),
+            both, start, edge, nx, bounds, n, out, width=4, lanes=lanes, **parameters,
         )  # fmt: skip
         found, expected = total(out, wide), shell_runs.shell_weights(volume, bounds)
         tolerances.assert_close(found, expected, 1e-7 if wide == "pair" else 1e-13)
@@ -225,7 +234,7 @@ class TestShellSums:
         assert found[..., 2].sum() == volume[..., 0].size
 
     def test_shell_power(
-        self, any_session: DeviceSession, size: tuple[float, int], wide: str
+        self, any_session: DeviceSession, size: tuple[float, int], wide: str, lanes: int
     ) -> None:
         transform = self.transform(any_session, size, 0)
         edge, _, nx = transform.shape
@@ -234,13 +243,13 @@ class TestShellSums:
         both = np.stack([transform, 2 * transform])
         out, parameters = wide_output(any_session, wide, (edge, n, 2))
         run_kernel(
-            any_session, "maximization/shell_power", (n, edge), (4, 1),
-            both, transform.size, edge, nx, bounds, n, out, **parameters,
+            any_session, "maximization/shell_power", (n, edge * lanes), (4, lanes),
+            both, transform.size, edge, nx, bounds, n, out, width=4, lanes=lanes, **parameters,
         )  # fmt: skip
         close(any_session, total(out, wide), shell_runs.shell_power(2 * transform, bounds))
 
     def test_shell_correlation(
-        self, any_session: DeviceSession, size: tuple[float, int], wide: str
+        self, any_session: DeviceSession, size: tuple[float, int], wide: str, lanes: int
     ) -> None:
         one, two = (self.transform(any_session, size, seed) for seed in (0, 1))
         edge, _, nx = one.shape
@@ -248,16 +257,18 @@ class TestShellSums:
         n = len(bounds) - 1
         out, parameters = wide_output(any_session, wide, (edge, n, 3))
         run_kernel(
-            any_session, "maximization/shell_correlation", (n, edge), (4, 1),
-            one, two, edge, nx, bounds, n, out, **parameters,
+            any_session, "maximization/shell_correlation", (n, edge * lanes), (4, lanes),
+            one, two, edge, nx, bounds, n, out, width=4, lanes=lanes, **parameters,
         )  # fmt: skip
         close(any_session, total(out, wide), shell_runs.shell_correlation(one, two, bounds))
 
     @pytest.mark.parametrize("kernel", ["weight_floors", "weight_floors_vector"])
     def test_weight_floors(
         self, any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], wide: str,
-        kernel: str,
+        kernel: str, lanes: int,
     ) -> None:  # fmt: skip
+        if "vector" in kernel and lanes > 1:
+            pytest.skip("its work-items share nothing")
         edge, _, nx, _ = volume.shape
         priors = priors_of(size)
         # (p R)^2 can be beyond the squared radius
@@ -265,7 +276,9 @@ class TestShellSums:
         n = len(floor_bounds) - 1
         both, start = shifted(any_session, volume)
         out, parameters = wide_output(any_session, wide, (edge, n, 2))
-        items, group = ((edge,), (1,)) if "vector" in kernel else ((n, edge), (4, 1))
+        if "vector" not in kernel:
+            parameters |= {"width": 4, "lanes": lanes}
+        items, group = ((edge,), (1,)) if "vector" in kernel else ((n, edge * lanes), (4, lanes))
         run_kernel(
             any_session, f"maximization/{kernel}", items, group,
             both, start, edge, nx, (nx - 2) ** 2, floor_bounds, n, priors, out, **parameters,
@@ -293,7 +306,7 @@ def priors_of(size: tuple[float, int]) -> NDArray[np.float64]:
 
 
 def test_shell_coverage(
-    any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int]
+    any_session: DeviceSession, volume: NDArray[Any], size: tuple[float, int], lanes: int
 ) -> None:
     edge, _, nx, _ = volume.shape
     bounds = shell_bounds(size[1] + 2, radius_of(size) ** 2, size[0])
@@ -303,8 +316,9 @@ def test_shell_coverage(
     both, start = shifted(any_session, volume)
     out = Output(any_session, (edge, n), np.int32)
     run_kernel(
-        any_session, "maximization/shell_coverage", (n, edge), (4, 1),
+        any_session, "maximization/shell_coverage", (n, edge * lanes), (4, lanes),
         both, start, edge, nx, bounds, n, thresholds, out,
+        width=4, lanes=lanes, wide=wide_kind(any_session),
     )  # fmt: skip
     expected = shell_runs.shell_coverage(volume, bounds, thresholds)
     np.testing.assert_array_equal(out.read(), expected)
