@@ -89,6 +89,8 @@ class ResidentImages:
         # evenly spread over any part of the particles
         self._draw = (_GOLDEN * np.arange(table.n)) % 1.0
         self._chosen = np.zeros(table.n, dtype=np.bool_)
+        # who is chosen and which places are free is found out only where images are read
+        self._is_settled = False
         self._own = own
         n_groups = len(table.optics)
         everybody = np.bincount(table.optics_group, minlength=n_groups)
@@ -144,8 +146,7 @@ class ResidentImages:
                 format_bytes(self.n_bytes),
                 round(100 * min(1.0, self._rows().sum() / max(1, self._own_counts().sum()))),
             )
-        self._choose()
-        self._find_free()
+        self._is_settled = False
 
     def find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Tell where images are.
@@ -179,6 +180,10 @@ class ResidentImages:
         buffer, place
             int32, (n,); -1 for those that will not be held.
         """
+        if not self._is_settled:
+            self._choose()
+            self._find_free()
+            self._is_settled = True
         number, place = (np.full(len(ids), -1, dtype=np.int32) for _ in range(2))
         group = int(self._table.optics_group[ids[0]]) if len(ids) else -1
         buffers = {i: b for i, b in self._buffers.items() if b.group == group}
@@ -209,8 +214,7 @@ class ResidentImages:
         is_own = np.zeros(self._table.n, dtype=np.bool_)
         is_own[own] = True
         self._forget(~is_own)
-        self._choose()
-        self._find_free()
+        self._is_settled = False
 
     def give_up(self) -> bool:
         """Give half of the memory back for good; tells whether there was any."""

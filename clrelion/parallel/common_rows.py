@@ -30,30 +30,34 @@ class CommonRows:
         self._comm = comm
         self._arrays = CommonArrays(comm)
 
-    def joined(self, columns: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Join columns by rank, on all ranks together.
+    def of_others(
+        self, columns: Sequence[NDArray[Any]]
+    ) -> Iterator[tuple[int, list[NDArray[Any]]]]:
+        """Exchange columns, on all ranks together.
 
         Parameters
         ----------
         columns
             (n,); of one length on a rank, of the same dtypes on all ranks.
 
-        Returns
-        -------
-        list of ndarray
-            The columns of all ranks, the rows of rank 0 first; not shared with anybody.
+        Yields
+        ------
+        rank, columns
+            Those of each other rank, in memory that they share: to be read before the ranks meet
+            the next time.
         """
         comm = self._comm
         if comm.size == 1:
-            return [column.copy() for column in columns]
+            return
         dtypes = [column.dtype for column in columns]
         shape = len(columns[0]), sum(dtype.itemsize for dtype in dtypes)
         rooms = self._arrays.lay_out({comm.rank: (shape, np.uint8)}, range(comm.size))
         for place, column in zip(_columns(rooms[comm.rank], dtypes), columns, strict=True):
             place[:] = column
         self._arrays.spread()
-        of_ranks = [_columns(room, dtypes) for room in rooms]
-        return [np.concatenate(parts) for parts in zip(*of_ranks, strict=True)]
+        for rank, room in enumerate(rooms):
+            if rank != comm.rank:
+                yield rank, list(_columns(room, dtypes))
 
 
 def _columns(

@@ -40,7 +40,9 @@ def conclude_iteration(
     current_size
         S of the expectation step, px.
     """
-    table, done = state.table, found.is_done
+    table = state.table
+    # large arrays are not copied where all particles are done, as they mostly are
+    done = slice(None) if found.is_done.all() else found.is_done
     changes = measure_changes(
         found.turned_deg[done],
         np.stack([found.origin_x_angst, found.origin_y_angst], -1)[done],

@@ -191,7 +191,7 @@ class SharedExpectation:
         label
             For the progress display.
         meanwhile
-            Called on all ranks while the last sums over particles are added up.
+            Called on all ranks while their devices end the step.
 
         Returns
         -------
@@ -229,10 +229,10 @@ class SharedExpectation:
                     self._visit(step, behind, helps=True)
                 seconds = time.perf_counter() - started
                 timer = self._session.profile.timer
-                # the last sums over particles are added up meanwhile
+                # the device is still busy, and the last sums over particles are added up
+                meanwhile()
                 with timer("reduction"):
                     volumes = reduction.finish(step.started.volumes(state.n_classes))
-                meanwhile()
                 with timer("set-up"):
                     local = step.started.results()
                 with timer("reduction"):
@@ -344,12 +344,11 @@ class SharedExpectation:
         if self._comm.size == 1:
             return done_by
         columns = [getattr(found, one.name) for one in fields(found)]
-        ids, ranks, *values = self._rows.joined(
-            [mine, done_by[mine], *(column[mine] for column in columns)]
-        )
-        done_by[ids] = ranks
-        for column, of_all in zip(columns, values, strict=True):
-            column[ids] = of_all
+        own = [mine, *(column[mine] for column in columns)]
+        for rank, (ids, *values) in self._rows.of_others(own):
+            done_by[ids] = rank
+            for column, of_rank in zip(columns, values, strict=True):
+                column[ids] = of_rank
         return done_by
 
     def _report(self, done_by: NDArray[np.int32], times: Sequence[float]) -> None:

@@ -61,21 +61,21 @@ def messages(comm: Communicator) -> None:
 
 
 def rows(comm: Communicator) -> None:
-    """Columns of all ranks, one of which has none; of all widths, and again and again."""
+    """Columns of the other ranks, one of which has none; of all widths, and again and again."""
     n = comm.size
     common = CommonRows(comm)
     for turn in range(4):
         numbers = range(turn, turn + n)
         mine = np.arange(numbers[comm.rank] if comm.rank else 0)
-        flags, ids, ranks = common.joined(
-            [mine % 2 == 1, mine + 0.25, np.full(len(mine), comm.rank, dtype=np.int32)]
-        )
-        counts = [numbers[r] if r else 0 for r in range(n)]
-        assert ids.tolist() == [i + 0.25 for count in counts for i in range(count)]
-        assert flags.tolist() == [i % 2 == 1 for count in counts for i in range(count)]
-        assert ranks.tolist() == [r for r, count in enumerate(counts) for _ in range(count)]
-        assert [one.dtype.str for one in (flags, ids, ranks)] == ["|b1", "<f8", "<i4"]
-        ids[:] = -1.0  # nobody else's
+        others = []
+        for rank, (flags, ids) in common.of_others([mine % 2 == 1, mine + 0.25]):
+            others.append(rank)
+            count = numbers[rank] if rank else 0
+            assert ids.tolist() == [i + 0.25 for i in range(count)]
+            assert flags.tolist() == [i % 2 == 1 for i in range(count)]
+            assert [flags.dtype.str, ids.dtype.str] == ["|b1", "<f8"]
+        assert others == [rank for rank in range(n) if rank != comm.rank]
+        comm.barrier()
 
 
 def failures(comm: Communicator) -> None:
