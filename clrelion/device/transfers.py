@@ -17,6 +17,7 @@ __all__ = ["PendingRead", "Transfers"]
 
 # Arrays up to this size are copied once more on the host, so that nobody waits for their upload.
 _LARGEST_LATER_BYTES = 2**22
+_MANY_UPLOADS = 64
 _COMPLETE = cl.command_execution_status.COMPLETE
 
 _Part = tuple[cl.Buffer, int, tuple[int, ...], npt.DTypeLike]
@@ -94,7 +95,8 @@ class Transfers:
         self._beside: cl.CommandQueue | None = None
         self._lock = threading.Lock()
         self._reads: cl.CommandQueue | None = None
-        self._uploads: deque[cl.Event] = deque()
+        self._uploads: deque[tuple[cl.Event, int]] = deque()
+        self._kept_bytes = 0
 
     def write(
         self, memory: cl.Buffer, start: int, host: npt.NDArray[Any], is_own: bool = False
@@ -117,10 +119,19 @@ class Transfers:
             # a copy of its own, which its event keeps alive, lets the host go on at once
             kept = host if is_own else host.copy()
             event = cl.enqueue_copy(self._queue, memory, kept, dst_offset=start, is_blocking=False)
-            uploads = self._uploads
-            uploads.append(event)
-            while uploads and uploads[0].command_execution_status == _COMPLETE:
-                uploads.popleft()
+            self._uploads.append((event, kept.nbytes))
+            self._kept_bytes += kept.nbytes
+            if len(self._uploads) >= _MANY_UPLOADS or self._kept_bytes > _LARGEST_LATER_BYTES:
+                self._forget_done()
+
+    def _forget_done(self) -> None:
+        """Give up the older half of the copies if it has arrived; to ask for each takes time."""
+        uploads = self._uploads
+        n = (len(uploads) + 1) // 2
+        # they arrive in their order
+        if uploads[n - 1][0].command_execution_status == _COMPLETE:
+            for _ in range(n):
+                self._kept_bytes -= uploads.popleft()[1]
 
     def write_beside(self, memory: cl.Buffer, start: int, host: npt.NDArray[Any]) -> None:
         """Copy a host array to byte ``start`` ... of a buffer on another queue; returns when done.

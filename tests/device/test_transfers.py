@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyopencl as cl
 import pytest
 from numpy.typing import NDArray
 
@@ -86,7 +87,22 @@ def test_large_arrays_are_not_copied_on_the_host(
 
 
 def test_uploads_that_are_done_are_forgotten(card: DeviceSession) -> None:
-    for _ in range(50):
+    kept = card._transfers._uploads
+    for n in (10, 2**16):
+        for _ in range(300):
+            card.to_device(np.zeros(n, np.float32))
+            card.finish()
+            assert len(kept) <= module._MANY_UPLOADS
+            assert card._transfers._kept_bytes <= 1.5 * module._LARGEST_LATER_BYTES
+            assert card._transfers._kept_bytes == sum(n_bytes for _, n_bytes in kept)
+    # those that may be on their way are kept, however many
+    gate = cl.UserEvent(card.context)
+    cl.enqueue_marker(card.queue, wait_for=[gate])
+    for _ in range(200):
         card.to_device(np.zeros(10, np.float32))
-        card.finish()
-    assert len(card._transfers._uploads) <= 2
+    assert len(kept) >= 200
+    gate.set_status(cl.command_execution_status.COMPLETE)
+    card.finish()
+    for _ in range(10):
+        card.to_device(np.zeros(10, np.float32))
+    assert len(kept) <= module._MANY_UPLOADS
