@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clrelion.expectation.exact_rounding import SumUnits, image_units, rounded
 from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.part_numbers import PartNumbers
+from clrelion.expectation.part_numbers import ImageNumbers, PartNumbers
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
@@ -24,6 +24,10 @@ __all__ = ["Accumulator", "empty_sums"]
 _log = logging.getLogger(__name__)
 
 _SUSPICIOUS_NORM = 10.0
+_PORTIONS = 16
+"""Numbers of images wait until there are so large a part of all particles together.  Each call of
+NumPy may wait for the interpreter's lock, so few calls for many images cost least; but what is left
+at the end of a step, nothing hides."""
 
 
 def empty_sums(settings: ExpectationSettings) -> ParameterSums:
@@ -69,10 +73,13 @@ class Accumulator:
         self._by_shell: dict[int, _ImageSums] = {}
         self._old_scale = np.maximum(settings.scale_correction, SMALLEST_SCALE)
         self._work = np.empty(0)
+        self._waiting: list[ImageNumbers] = []
+        self._of_waiting: tuple[OpticsSetup, OrientationTables] | None = None
         self.skipped: dict[int, str] = {}
 
     def total(self) -> ParameterSums:
         """Give all sums but the volumes; nothing may be added any more."""
+        self.settle()
         for group, images in self._by_shell.items():
             images.add_to(self._sums, group)
         self._by_shell.clear()
@@ -93,24 +100,40 @@ class Accumulator:
             part = part.chosen(good)
         if part.n == 0:
             return
+        if self._of_waiting is not None and self._of_waiting[0] is not setup:
+            self.settle()
+        self._of_waiting = setup, tables
         residual, work = self._work_arrays(part.spectrum.shape)
         np.copyto(residual, part.spectrum)
-        likelihood = setup.log_likelihoods(
-            residual, part.edge_power, part.maximum, part.sum_weight, work
-        )
+        power_sums = setup.power_sums(residual, work)
         _make_residuals(residual, part, work)
-        norm = self._norms(part, residual)
+        self._waiting.append(ImageNumbers.of(part, power_sums, residual.sum(axis=1)))
         self._add_noise(setup, part, residual, work)
-        pmax = 1.0 / part.sum_weight
-        self._add_numbers(setup.group, part, norm, likelihood, pmax)
+        if sum(len(images.ids) for images in self._waiting) * _PORTIONS >= self._table.n:
+            self.settle()
+
+    def settle(self) -> None:
+        """Add what is one number an image and waits for more, and write down its results."""
+        if self._of_waiting is None:
+            return
+        # references are not held any longer than that
+        (setup, tables), self._of_waiting = self._of_waiting, None
+        images = ImageNumbers.joined(self._waiting)
+        self._waiting.clear()
+        likelihood = setup.log_likelihoods(
+            images.inner, images.edge_power, images.outer, images.maximum, images.sum_weight
+        )
+        norm = self._norms(images)
+        pmax = 1.0 / images.sum_weight
+        self._add_numbers(setup.group, images, norm, likelihood, pmax)
         if self._settings.do_scale_correction:
-            self._add_scales(part)
-        self._record(setup, part, tables)
-        ids, results = part.ids, self._results
+            self._add_scales(images)
+        self._record(setup, images, tables)
+        ids, results = images.ids, self._results
         results.norm_correction[ids] = norm
         results.log_likelihood[ids] = likelihood
         results.pmax[ids] = pmax
-        results.n_significant[ids] = part.n_significant
+        results.n_significant[ids] = images.n_significant
         results.is_done[ids] = True
 
     def _work_arrays(
@@ -146,14 +169,14 @@ class Accumulator:
     def _add_numbers(
         self,
         group: int,
-        part: PartNumbers,
+        images: ImageNumbers,
         norm: NDArray[np.float64],
         likelihood: NDArray[np.float64],
         pmax: NDArray[np.float64],
     ) -> None:
         """Add what is one number an image, one after the other: numpy.sum would make a tree."""
         sums, units = self._sums, self._units
-        added = np.array([part.sum_offset2, norm, likelihood, pmax, part.sum_omega])
+        added = np.array([images.sum_offset2, norm, likelihood, pmax, images.sum_omega])
         if self._is_exact:
             steps = (
                 *(units.offset2_angst2, units.factor, units.log_likelihood),
@@ -181,43 +204,43 @@ class Accumulator:
         if not self._settings.keeps_orientation:
             self._sums.pdf_direction += by_direction
 
-    def _norms(self, part: PartNumbers, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _norms(self, images: ImageNumbers) -> NDArray[np.float64]:
         """Return the new norm corrections (specification E 5.6)."""
-        old = self._table.norm_correction[part.ids]
+        old = self._table.norm_correction[images.ids]
         if not self._settings.do_norm_correction:
             return np.asarray(old)
-        total = np.maximum(residual.sum(axis=1), 0.0)
+        total = np.maximum(images.residual, 0.0)
         norm = old / self._settings.avg_norm_correction * np.sqrt(2.0 * total)
         if not self._settings.do_cross_correlation:
             for place in np.flatnonzero(norm > _SUSPICIOUS_NORM).tolist():
                 _log.warning(
                     "%s: norm correction %.1f; check the normalisation of this image",
-                    self._table.where(int(part.ids[place])),
+                    self._table.where(int(images.ids[place])),
                     norm[place],
                 )
         return np.asarray(norm)
 
-    def _add_scales(self, part: PartNumbers) -> None:
-        group = self._table.scale_group[part.ids]
+    def _add_scales(self, images: ImageNumbers) -> None:
+        group = self._table.scale_group[images.ids]
         old, unit = self._old_scale[group], self._units.scale
         # one after the other, as they come
-        np.add.at(self._sums.scale_xa, group, rounded(part.stored.scale_cross / old, unit))
-        np.add.at(self._sums.scale_aa, group, rounded(part.stored.scale_power / old**2, unit))
+        np.add.at(self._sums.scale_xa, group, rounded(images.scale_cross / old, unit))
+        np.add.at(self._sums.scale_aa, group, rounded(images.scale_power / old**2, unit))
 
-    def _record(self, setup: OpticsSetup, part: PartNumbers, tables: OrientationTables) -> None:
+    def _record(self, setup: OpticsSetup, images: ImageNumbers, tables: OrientationTables) -> None:
         """Write down the best sample of each image, and how far it is from the one before."""
-        settings, table, best = self._settings, self._table, part.best
-        shift = setup.fine.translations_px[best.translations]
-        offset = (part.offset_px + shift) * setup.geometry.optics.pixel_size_angst
-        angles = tables.angles(settings, table, best.frames, best.psis)
-        ids, results = part.ids, self._results
+        settings, table = self._settings, self._table
+        shift = setup.fine.translations_px[images.translations]
+        offset = (images.offset_px + shift) * setup.geometry.optics.pixel_size_angst
+        angles = tables.angles(settings, table, images.frames, images.psis)
+        ids, results = images.ids, self._results
         results.rot_deg[ids], results.tilt_deg[ids], results.psi_deg[ids] = angles
         before = table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]
         results.turned_deg[ids] = angles_distance_deg(
             np.array(angles).T, np.array(before).T, settings.point_group.operators
         )
         results.origin_x_angst[ids], results.origin_y_angst[ids] = offset[:, 0], offset[:, 1]
-        results.class_number[ids] = best.classes
+        results.class_number[ids] = images.classes
 
 
 @dataclass

@@ -71,6 +71,7 @@ class Bookkeeping:
         """
         while self._waiting:
             self._waiting.popleft().result()
+        self._accumulator.settle()
         return self._accumulator
 
     def _take(self, setup: OpticsSetup, part: PendingPart, tables: OrientationTables) -> None:

@@ -196,38 +196,54 @@ class OpticsSetup:
         sigma2 = 1.0 / (weights[used] * self._settings.sigma2_fudge)
         return float(counts[used] @ np.log(2.0 * np.pi * sigma2))
 
-    def log_likelihoods(
-        self,
-        spectrum: NDArray[np.float64],
-        edge_power: NDArray[np.float64],
-        maximum: NDArray[np.float64],
-        sum_weight: NDArray[np.float64],
-        work: NDArray[np.float64] | None = None,
-    ) -> NDArray[np.float64]:
-        """Log-likelihood contribution of each image (specification E 5.6).
+    def power_sums(
+        self, spectrum: NDArray[np.float64], work: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Power of images over their noise, which their log-likelihoods need (E 5.6).
 
         Parameters
         ----------
         spectrum
             float64, (n, n_box/2+1); power of the masked images by image shell.
+        work
+            float64, of so many elements as the spectrum; overwritten.
+
+        Returns
+        -------
+        inner, outer
+            float64, (n,); sums over 1/sigma2 times the power of the scored shells but the last one,
+            and over the power beyond the window.
+        """
+        weights = self._scored_weights[:-1]
+        inner = spectrum[:, : len(weights)]
+        if work is not None:
+            work = work.ravel()[: inner.size].reshape(inner.shape)
+        # not a matrix product, whose sums may depend on the number of images
+        inner = np.multiply(inner, weights, out=work).sum(axis=1)
+        return inner, spectrum[:, self.geometry.image_size // 2 + 1 :].sum(axis=1)
+
+    def log_likelihoods(
+        self,
+        inner: NDArray[np.float64],
+        edge_power: NDArray[np.float64],
+        outer: NDArray[np.float64],
+        maximum: NDArray[np.float64],
+        sum_weight: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Log-likelihood contribution of each image (specification E 5.6).
+
+        Parameters
+        ----------
+        inner, outer
+            Of `power_sums`.
         edge_power
             float64, (n,); power of the last shell that was scored.
         maximum, sum_weight
             float64, (n,); largest log-weight and sum of exp(l - maximum) of the fine pass.
-        work
-            float64, of so many elements as the spectrum; overwritten.
         """
         if self._settings.do_cross_correlation:
             return maximum
-        scored = len(self._scored_weights)
-        half = self.geometry.image_size // 2
         # what does not depend on the reference was left out of the squared differences
-        weights = self._scored_weights
-        inner = spectrum[:, : scored - 1]
-        if work is not None:
-            work = work.ravel()[: inner.size].reshape(inner.shape)
-        # not a matrix product, whose sums may depend on the number of images
-        inner = np.multiply(inner, weights[:-1], out=work).sum(axis=1)
-        constant = 0.5 * (inner + edge_power * weights[-1])
-        constant += 0.5 * spectrum[:, half + 1 :].sum(axis=1)
+        constant = 0.5 * (inner + edge_power * self._scored_weights[-1])
+        constant += 0.5 * outer
         return np.asarray(np.log(sum_weight) + maximum - constant - self._constant)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from clrelion.expectation.stored_sums import PendingSums, StoredSums
 if TYPE_CHECKING:
     from clrelion.device.transfers import PendingRead
 
-__all__ = ["PartNumbers", "PendingPart"]
+__all__ = ["ImageNumbers", "PartNumbers", "PendingPart"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,65 @@ class PartNumbers:
             self.n_significant[images],
             None if self.ctf2 is None else self.ctf2[images],
         )
+
+
+@dataclass(frozen=True)
+class ImageNumbers:
+    """What is left of parts once their spectra have been added up: a few numbers an image.
+
+    Attributes
+    ----------
+    inner, outer
+        float64, (n,); `OpticsSetup.power_sums`.
+    residual
+        float64, (n,); weighted squared residual.
+    scale_power, scale_cross
+        As in `StoredSums`.
+
+    The others are those of `PartNumbers` and `BestPoses`.
+    """
+
+    ids: NDArray[np.int64]
+    offset_px: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    psis: NDArray[np.int64]
+    translations: NDArray[np.int64]
+    n_significant: NDArray[np.int64]
+    maximum: NDArray[np.float64]
+    sum_weight: NDArray[np.float64]
+    sum_omega: NDArray[np.float64]
+    sum_offset2: NDArray[np.float64]
+    edge_power: NDArray[np.float64]
+    inner: NDArray[np.float64]
+    outer: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    scale_power: NDArray[np.float64]
+    scale_cross: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        part: PartNumbers,
+        power_sums: tuple[NDArray[np.float64], NDArray[np.float64]],
+        residual: NDArray[np.float64],
+    ) -> ImageNumbers:
+        """Keep what is needed of a part."""
+        best, stored = part.best, part.stored
+        return cls(
+            *(part.ids, part.offset_px, best.classes, best.frames, best.psis, best.translations),
+            *(part.n_significant, part.maximum, part.sum_weight, part.sum_omega),
+            *(part.sum_offset2, part.edge_power, *power_sums, residual),
+            *(stored.scale_power, stored.scale_cross),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[ImageNumbers]) -> ImageNumbers:
+        """Those of several parts, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
+from clrelion.expectation import accumulate
 from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.fine import BestPoses
 from clrelion.expectation.optics_setup import OpticsSetup
@@ -87,7 +90,16 @@ def assert_same_bits(found: Desk, expected: Desk) -> None:
 
 @pytest.mark.parametrize("group", [0, 1])
 @pytest.mark.parametrize("is_exact", [False, True])
-def test_parts_do_not_change_a_bit(session: DeviceSession, group: int, is_exact: bool) -> None:
+@pytest.mark.parametrize("portions", [1, 2, 16])
+def test_parts_do_not_change_a_bit(
+    session: DeviceSession,
+    monkeypatch: pytest.MonkeyPatch,
+    group: int,
+    is_exact: bool,
+    portions: int,
+) -> None:
+    """However they come, and however many of them wait for others."""
+    monkeypatch.setattr(accumulate, "_PORTIONS", portions)
     whole, split = (Desk(session, group, is_exact) for _ in range(2))
     part = numbers(whole)
     whole.add(part)
@@ -96,6 +108,20 @@ def test_parts_do_not_change_a_bit(session: DeviceSession, group: int, is_exact:
         split.add(part.chosen((place >= first) & (place < last)))
     assert_same_bits(split, whole)
     assert whole.results.is_done.all()
+
+
+def test_nothing_of_a_group_is_held_once_it_is_settled(session: DeviceSession) -> None:
+    """The references hang on it."""
+    desk = Desk(session, 0, False)
+    part = numbers(desk)
+    desk.add(part.chosen(np.arange(N) < 1))
+    assert not desk.results.is_done.any()
+    desk.books.settle()
+    assert desk.results.is_done.sum() == 1
+    setup = weakref.ref(desk.setup)
+    del desk.setup
+    gc.collect()
+    assert setup() is None
 
 
 def test_images_without_a_finite_weight(session: DeviceSession) -> None:
@@ -158,8 +184,9 @@ def test_sums_are_those_of_loops(session: DeviceSession, group: int) -> None:
     assert total.pmax_sum == pytest.approx((1.0 / part.sum_weight).sum(), rel=1e-12)
     assert total.sumw_group[group] == pytest.approx(part.sum_omega.sum(), rel=1e-12)
     spectrum = part.spectrum.astype(np.float64)
+    inner, outer = desk.setup.power_sums(spectrum)
     likelihood = desk.setup.log_likelihoods(
-        spectrum, part.edge_power, part.maximum, part.sum_weight
+        inner, part.edge_power, outer, part.maximum, part.sum_weight
     )
     assert total.log_likelihood == pytest.approx(likelihood.sum(), rel=1e-12)
     np.testing.assert_array_equal(desk.results.log_likelihood[part.ids], likelihood)

@@ -27,6 +27,7 @@ class Sums:
     def __init__(self) -> None:
         self.added: list[int] = []
         self.threads: set[int] = set()
+        self.settled: list[int] = []
 
     def add(self, setup: Any, part: int, tables: Any) -> None:
         if part < 0:
@@ -34,6 +35,9 @@ class Sums:
         time.sleep(0.001 * (part % 3))
         self.threads.add(threading.get_ident())
         self.added.append(part)
+
+    def settle(self) -> None:
+        self.settled.append(len(self.added))
 
     def skip(self, particle: int, reason: str, is_told: bool) -> None:
         self.added.append(-particle)
@@ -51,6 +55,7 @@ def test_parts_are_added_in_their_order() -> None:
         found: Any = books.finish()
     assert found is sums
     assert sums.added == [*range(8), -99, *range(8, 20)]
+    assert sums.settled == [21]
     assert sums.threads
     assert threading.get_ident() not in sums.threads
 

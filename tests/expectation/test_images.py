@@ -209,8 +209,8 @@ def test_log_likelihoods(session_double: DeviceSession) -> None:
     s, g = run.settings, setup.geometry
     maximum, total = np.array([-3.0, 5.0]), np.array([1.5, 7.0])
     spectrum, edge = batch.power.spectrum_and_edge()
-    power = spectrum.astype(np.float64)
-    found = setup.log_likelihoods(power, edge, maximum, total)
+    inner, outer = setup.power_sums(spectrum.astype(np.float64))
+    found = setup.log_likelihoods(inner, edge, outer, maximum, total)
     step = Step(s, run.table, run.images, run.noise())
     for place, i in enumerate(batch.ids.tolist()):
         p = step.prepare(i)
@@ -222,5 +222,5 @@ def test_log_likelihoods(session_double: DeviceSession) -> None:
     correlating = run.changed(do_cross_correlation=True)
     setup = setup_of(session_double, correlating, 1)
     np.testing.assert_array_equal(
-        setup.log_likelihoods(power, edge, maximum, total), maximum
+        setup.log_likelihoods(inner, edge, outer, maximum, total), maximum
     )
