@@ -28,6 +28,8 @@ _PORTIONS = 16
 """Numbers of images wait until there are so large a part of all particles together.  Each call of
 NumPy may wait for the interpreter's lock, so few calls for many images cost least; but what is left
 at the end of a step, nothing hides."""
+_ENOUGH = 4096
+"""So many images are many."""
 
 
 def empty_sums(settings: ExpectationSettings) -> ParameterSums:
@@ -109,7 +111,8 @@ class Accumulator:
         _make_residuals(residual, part, work)
         self._waiting.append(ImageNumbers.of(part, power_sums, residual.sum(axis=1)))
         self._add_noise(setup, part, residual, work)
-        if sum(len(images.ids) for images in self._waiting) * _PORTIONS >= self._table.n:
+        n_waiting = sum(len(images.ids) for images in self._waiting)
+        if n_waiting >= min(_ENOUGH, self._table.n / _PORTIONS):
             self.settle()
 
     def settle(self) -> None:

@@ -31,33 +31,39 @@ class CommonRows:
         self._arrays = CommonArrays(comm)
 
     def of_others(
-        self, columns: Sequence[NDArray[Any]]
-    ) -> Iterator[tuple[int, list[NDArray[Any]]]]:
-        """Exchange columns, on all ranks together.
+        self, rows: NDArray[np.int64], columns: Sequence[NDArray[Any]]
+    ) -> Iterator[tuple[int, NDArray[np.int64], list[NDArray[Any]]]]:
+        """Exchange rows of columns, on all ranks together.
 
         Parameters
         ----------
+        rows
+            int64, (n,); numbers of the rows that this rank has.
         columns
-            (n,); of one length on a rank, of the same dtypes on all ranks.
+            All rows; of the same dtypes on all ranks.
 
         Yields
         ------
-        rank, columns
-            Those of each other rank, in memory that they share: to be read before the ranks meet
-            the next time.
+        rank, rows, columns
+            Of each other rank, only its rows, in memory that they share: to be read before the
+            ranks meet the next time.
         """
         comm = self._comm
         if comm.size == 1:
             return
-        dtypes = [column.dtype for column in columns]
-        shape = len(columns[0]), sum(dtype.itemsize for dtype in dtypes)
+        dtypes = [rows.dtype, *(column.dtype for column in columns)]
+        shape = len(rows), sum(dtype.itemsize for dtype in dtypes)
         rooms = self._arrays.lay_out({comm.rank: (shape, np.uint8)}, range(comm.size))
-        for place, column in zip(_columns(rooms[comm.rank], dtypes), columns, strict=True):
-            place[:] = column
+        numbers, *places = _columns(rooms[comm.rank], dtypes)
+        numbers[:] = rows
+        for place, column in zip(places, columns, strict=True):
+            # "raise" would go through an array of its own
+            np.take(column, rows, out=place, mode="clip")
         self._arrays.spread()
         for rank, room in enumerate(rooms):
             if rank != comm.rank:
-                yield rank, list(_columns(room, dtypes))
+                of_rank, *values = _columns(room, dtypes)
+                yield rank, of_rank, values
 
 
 def _columns(

@@ -364,7 +364,8 @@ class WorkSharing:
         if is_first and self._speeds_are_known:
             return
         guests = set()
-        for half, order in enumerate(self.orders):
+        # mostly everybody has kept to the own share
+        for half, order in enumerate(self.orders if (done_by != self.owners).any() else ()):
             for rank in range(self._comm.size):
                 mine = order[done_by[order] == rank]
                 if not len(self._shares[half][rank]) and len(mine):

@@ -344,8 +344,7 @@ class SharedExpectation:
         if self._comm.size == 1:
             return done_by
         columns = [getattr(found, one.name) for one in fields(found)]
-        own = [mine, *(column[mine] for column in columns)]
-        for rank, (ids, *values) in self._rows.of_others(own):
+        for rank, ids, values in self._rows.of_others(mine, columns):
             done_by[ids] = rank
             for column, of_rank in zip(columns, values, strict=True):
                 column[ids] = of_rank

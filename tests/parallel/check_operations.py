@@ -66,14 +66,20 @@ def rows(comm: Communicator) -> None:
     common = CommonRows(comm)
     for turn in range(4):
         numbers = range(turn, turn + n)
-        mine = np.arange(numbers[comm.rank] if comm.rank else 0)
+        # every other row, the last ones first, of columns with more rows
+        mine = 2 * np.arange(numbers[comm.rank] if comm.rank else 0)[::-1] + 1
+        every = np.arange(2 * (turn + n) + 2)
         others = []
-        for rank, (flags, ids) in common.of_others([mine % 2 == 1, mine + 0.25]):
+        for rank, ids, (flags, values) in common.of_others(
+            mine, [every % 3 == 1, every + comm.rank / 8]
+        ):
             others.append(rank)
             count = numbers[rank] if rank else 0
-            assert ids.tolist() == [i + 0.25 for i in range(count)]
-            assert flags.tolist() == [i % 2 == 1 for i in range(count)]
-            assert [flags.dtype.str, ids.dtype.str] == ["|b1", "<f8"]
+            expected = [2 * i + 1 for i in reversed(range(count))]
+            assert ids.tolist() == expected
+            assert values.tolist() == [i + rank / 8 for i in expected]
+            assert flags.tolist() == [i % 3 == 1 for i in expected]
+            assert [one.dtype.str for one in (ids, flags, values)] == ["<i8", "|b1", "<f8"]
         assert others == [rank for rank in range(n) if rank != comm.rank]
         comm.barrier()
 
