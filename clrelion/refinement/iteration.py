@@ -10,7 +10,6 @@ from clrelion.device.memory import MemoryBudget, format_bytes
 from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.options import RefineOptions
-from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
 from clrelion.planning.run import RunPlan
 from clrelion.refinement.conclusion import conclude_iteration
@@ -42,16 +41,12 @@ class Iteration:
     ----------
     session
         Device.
-    options, point_group, policy
+    options, policy, random_seed
         Of the run.
-    expectation, maximization
-        The two steps.
-    budget
-        Device memory that may be used.
-    random_seed
-        Seed of the run.
-    has_fixed_tau2
-        ``--tau`` is given.
+    planner
+        Plans the memory of its iterations.
+    preparation, expectation, maximization
+        The three steps.
     comm
         Ranks that share the work.
     """
@@ -60,34 +55,29 @@ class Iteration:
         self,
         session: DeviceSession,
         options: RefineOptions,
-        point_group: PointGroup,
         policy: SchedulePolicy,
+        random_seed: int,
+        planner: RunPlanner,
+        preparation: Preparation,
         expectation: SharedExpectation,
         maximization: Maximization,
-        budget: MemoryBudget,
-        random_seed: int,
-        has_fixed_tau2: bool,
         comm: Communicator,
     ) -> None:
         self._session = session
         self._options = options
         self._policy = policy
+        self._seed = random_seed
+        self._planner = planner
+        self._preparation = preparation
         self._expectation = expectation
         self._maximization = maximization
-        self._budget = budget
-        self._planner = RunPlanner(session, budget, options, point_group, policy)
-        self._seed = random_seed
         self._comm = comm
-        self._preparation = Preparation(
-            *(session, options, point_group, policy, expectation, self._planner),
-            *(random_seed, has_fixed_tau2, comm),
-        )
         self._progress: ProgressMaker = no_progress
 
     @property
     def budget(self) -> MemoryBudget:
         """Device memory that may be used."""
-        return self._budget
+        return self._planner.budget
 
     def grids(self, state: RunState) -> Grids:
         """Sampling grids of the present sampling."""
@@ -179,14 +169,14 @@ class Iteration:
         if self._expectation.resident.give_up():
             _log.warning("%s; going on with fewer images on the device", error)
             return
-        if self._budget.bytes < 2 * _SMALLEST_BUDGET:
+        if self.budget.bytes < 2 * _SMALLEST_BUDGET:
             raise error
-        self._budget = replace(self._budget, limit_bytes=self._budget.bytes // 2)
-        self._planner.budget = self._expectation.budget = self._budget
+        less = replace(self.budget, limit_bytes=self.budget.bytes // 2)
+        self._planner.budget = self._expectation.budget = less
         _log.warning(
             "%s; going on with a plan for half the memory, %s",
             error,
-            format_bytes(self._budget.bytes),
+            format_bytes(self.budget.bytes),
         )
 
     def _is_last(self, state: RunState) -> bool:

@@ -36,9 +36,11 @@ from clrelion.refinement.image_sources import images_of_rank, particle_images, r
 from clrelion.refinement.initialise import default_particle_diameter_angst
 from clrelion.refinement.iteration import Iteration
 from clrelion.refinement.maximization_step import Maximization
+from clrelion.refinement.preparation import Preparation
 from clrelion.refinement.processing_order import orders_of_halves
 from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
+from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule_state import SchedulePolicy
 from clrelion.refinement.shared_expectation import SharedExpectation
 from clrelion.refinement.start import read_references, start_run
@@ -195,18 +197,16 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         ResidentImages(session, state.table, sharing.own, budget.largest_allocation_bytes),
         is_ordered=options.deterministic,
     )
+    group, policy, seed = prepared.point_group, prepared.policy, prepared.seed
+    planner = RunPlanner(session, budget, options, group, policy)
+    has_fixed_tau2 = fixed_tau2 is not None
     return Iteration(
-        session,
-        options,
-        prepared.point_group,
-        prepared.policy,
-        expectation,
-        Maximization(
-            options, prepared.point_group, masks, solvent_mask, fixed_tau2, comm, exchange, session
+        *(session, options, policy, seed, planner),
+        Preparation(
+            *(session, options, group, policy, expectation, planner, seed, has_fixed_tau2, comm)
         ),
-        budget,
-        prepared.seed,
-        fixed_tau2 is not None,
+        expectation,
+        Maximization(options, group, masks, solvent_mask, fixed_tau2, comm, exchange, session),
         comm,
     )
 
