@@ -186,9 +186,16 @@ class _Trials:
         transfer = ImageTransfer(session, settings.ctf, setup.geometry, setup.pixels)
         ctf = session.to_host(transfer.contrast_transfer(ids, table))
         # the ones that stand for the CTF without --ctf may have more rows
-        ctf = ctf[: len(ids)][:, scoring.places]
+        ctf = ctf[: len(ids)]
+        n_projected = scoring.pixels.n_projected
+        if scoring.pixels is setup.pixels:
+            ctf = ctf[:, :n_projected]  # in the same order: no copy
+        else:
+            ctf = ctf[:, scoring.places]
         weight = np.zeros((len(ids), n_padded), dtype=session.real)
-        weight[:, : ctf.shape[1]] = ctf**2 * (0.5 * setup.sigma_weight).astype(session.real)
+        projected = weight[:, :n_projected]
+        np.multiply(ctf, ctf, out=projected)
+        projected *= (0.5 * setup.sigma_weight).astype(session.real)
         self._weight_d = session.to_device(weight)
         self._kxy_d = session.to_device(scoring.pixels.kxy())
         self._psi: Array = session.to_device(np.array([[1.0, 0.0]]), session.real)
@@ -198,7 +205,7 @@ class _Trials:
         if not session.is_cpu:
             self._launch_bytes = max(_LAUNCH_BYTES, min(_LARGE_BYTES, session.room_bytes // 4))
         self._n_shells = n_shells
-        of_image = scoring.pixels.shell[: ctf.shape[1]]
+        of_image = scoring.pixels.shell[:n_projected]
         shell = np.minimum(round_half_away(of_image / setup.geometry.remap), n_shells - 1)
         counts = np.bincount(shell, minlength=n_shells)
         self._shell_start = session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32)
