@@ -188,10 +188,9 @@ class _Trials:
         # the ones that stand for the CTF without --ctf may have more rows
         ctf = ctf[: len(ids)]
         n_projected = scoring.pixels.n_projected
-        if scoring.pixels is setup.pixels:
-            ctf = ctf[:, :n_projected]  # in the same order: no copy
-        else:
-            ctf = ctf[:, scoring.places]
+        # pixels of the own list are in its order already
+        is_own = scoring.pixels is setup.pixels
+        ctf = ctf[:, :n_projected] if is_own else ctf[:, scoring.places]
         weight = np.zeros((len(ids), n_padded), dtype=session.real)
         projected = weight[:, :n_projected]
         np.multiply(ctf, ctf, out=projected)
