@@ -97,6 +97,8 @@ WORKLOADS = {
         Workload("refine-256x8", "c4-256", _REFINE, 5, times=8),
         Workload("class3d-256x32", "c4-256", _CLASS3D, 6, times=32),
         Workload("refine-256x32", "c4-256", _REFINE, 6, times=32),
+        Workload("class3d-256x64", "c4-256", _CLASS3D, 6, times=64),
+        Workload("refine-256x64", "c4-256", _REFINE, 6, times=64),
         Workload("class3d-64", "c4-64", _CLASS3D, 3),
         Workload("refine-64", "c4-64", _REFINE, 5),
     )

@@ -25,7 +25,7 @@ _FEW_PARTICLES = 8
 _LISTED_VALUES = 6
 """Of an image, a listed pixel: two complex transforms, the CTF and a spare one."""
 _COMFORTABLE_PARTICLES = 1024
-"""A batch takes some 30 ms of launches and waiting: little beside the work with so many."""
+"""A batch takes some 10 ms of launches and waiting: little beside the work with so many."""
 _WORK_SHARE = 0.125
 """Part of the budget that is never given to volumes that are cut into tiles."""
 
