@@ -42,6 +42,11 @@ class Trial:
         self.angles = [float(t.rot_deg[i]), float(t.tilt_deg[i]), float(t.psi_deg[i])]
         self.shell = counted_shells(g.image_size)
         self.model = rnd(self.shell / g.remap)
+        self.scored = self.shell > 0
+        if s.score_at_coarse_size:
+            # projections of that size end at its border
+            kx, ky = frequencies(g.image_size)
+            self.scored &= kx**2 + ky**2 <= (g.coarse_size // 2) ** 2
         self.draw = c_library_random(s.random_seed + i, 1)[0] / (2**31 - 1)
         self.one = self.slice(self.angles)
 
@@ -51,7 +56,7 @@ class Trial:
 
     def terms(self, other: NDArray[np.complex128]) -> NDArray[np.float64]:
         """|F1 - F2|^2 / (2 sigma^2) by model shell."""
-        counted = (self.shell > 0) & (self.model < len(self.noise))
+        counted = self.scored & (self.model < len(self.noise))
         value = np.abs(self.one - other) ** 2
         out = np.zeros(len(self.noise))
         np.add.at(out, self.model[counted], value[counted])
@@ -94,10 +99,12 @@ def literal(run: SmallRun, k: int) -> tuple[list[float], list[float], NDArray[np
     return rotations, shifts, histogram
 
 
-@pytest.mark.parametrize("amplitude", [4.0, 1.0, 0.03])
-def test_against_a_loop(session_double: DeviceSession, amplitude: float) -> None:
-    """From trials that end within a few steps to such that never end."""
-    run = small_run()
+@pytest.mark.parametrize(
+    ("amplitude", "is_coarse"), [(4.0, False), (1.0, False), (0.03, False), (1.0, True)]
+)
+def test_against_a_loop(session_double: DeviceSession, amplitude: float, is_coarse: bool) -> None:
+    """From trials that end within a few steps to such that never end; also at the coarse size."""
+    run = small_run(score_at_coarse_size=is_coarse)
     s = run.settings
     references = [replace(r, data=amplitude * r.data) for r in s.references if r is not None]
     run = run.changed(references=references).with_optics(0, ctf_premultiplied=True)
