@@ -39,7 +39,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 class Page(HTMLParser):
-    """Text, table cells and elements of a page; fails on an element that is closed in the wrong place."""
+    """Text, cells and elements of a page; fails on an element closed in the wrong place."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
