@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.expectation.exact_rounding import SumUnits, image_units, rounded
+from clrelion.expectation.fine import FineResults
 from clrelion.expectation.images import SMALLEST_SCALE
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.part_numbers import ImageNumbers, PartNumbers
+from clrelion.expectation.part_numbers import ImageNumbers, ImagePoses, PendingPart
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings, ImageGeometry
+from clrelion.expectation.stored_sums import StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
 from clrelion.orientations.euler import angles_distance_deg
@@ -75,7 +79,8 @@ class Accumulator:
         self._by_shell: dict[int, _ImageSums] = {}
         self._old_scale = np.maximum(settings.scale_correction, SMALLEST_SCALE)
         self._work = np.empty(0)
-        self._waiting: list[ImageNumbers] = []
+        self._poses: list[ImagePoses] = []
+        self._numbers: list[ImageNumbers] = []
         self._of_waiting: tuple[OpticsSetup, OrientationTables] | None = None
         self.skipped: dict[int, str] = {}
 
@@ -93,36 +98,64 @@ class Accumulator:
             _log.warning("%s: left out: %s", self._table.where(particle), reason)
         self.skipped[particle] = reason
 
-    def add(self, setup: OpticsSetup, part: PartNumbers, tables: OrientationTables) -> None:
-        """Add a part of a batch."""
-        good = part.best.classes >= 0
-        if not good.all():
-            for place in np.flatnonzero(~good).tolist():
-                self.skip(int(part.ids[place]), "no finite weight")
-            part = part.chosen(good)
-        if part.n == 0:
-            return
+    def add(self, setup: OpticsSetup, part: PendingPart, tables: OrientationTables) -> None:
+        """Add a part of a batch.
+
+        Its numbers are waited for in the order in which the device makes them: when the last ones
+        come, at the end of a step after everything else, little is left to do with them.
+        """
         if self._of_waiting is not None and self._of_waiting[0] is not setup:
             self.settle()
+        spectrum, edge_power = part.power.spectrum_and_edge()
+        residual, work = self._work_arrays(spectrum.shape)
+        np.copyto(residual, spectrum)
+        inner, outer = setup.power_sums(residual, work)
+
+        found = part.samples.results()
+        rows = self._usable(part.ids, found)
+        poses = part.poses(found, rows)
+        if len(poses.ids) == 0:
+            return
         self._of_waiting = setup, tables
-        residual, work = self._work_arrays(part.spectrum.shape)
-        np.copyto(residual, part.spectrum)
-        power_sums = setup.power_sums(residual, work)
-        _make_residuals(residual, part, work)
-        self._waiting.append(ImageNumbers.of(part, power_sums, residual.sum(axis=1)))
-        self._add_noise(setup, part, residual, work)
-        n_waiting = sum(len(images.ids) for images in self._waiting)
-        if n_waiting >= min(_ENOUGH, self._table.n / _PORTIONS):
+        self._poses.append(poses)
+        if self._are_enough(self._poses):
+            self._settle_poses()
+
+        stored = part.stored.result().chosen(rows)
+        residual = residual[rows]
+        work = work[: len(residual)]
+        _make_residuals(residual, stored, found.sum_omega[rows], work)
+        self._numbers.append(
+            ImageNumbers(
+                poses.ids,
+                part.significant(found)[rows],
+                found.maximum[rows],
+                found.sum_weight[rows],
+                found.sum_omega[rows],
+                found.sum_offset2[rows],
+                inner[rows],
+                edge_power[rows],
+                outer[rows],
+                residual.sum(axis=1),
+                stored.scale_power,
+                stored.scale_cross,
+            )
+        )
+        self._add_noise(setup, residual, work)
+        if (ctf2 := part.listed_ctf2()) is not None:
+            self._add_ctf2(setup, ctf2[rows], part.scale[rows])
+        if self._are_enough(self._numbers):
             self.settle()
 
     def settle(self) -> None:
         """Add what is one number an image and waits for more, and write down its results."""
         if self._of_waiting is None:
             return
+        self._settle_poses()
         # references are not held any longer than that
-        (setup, tables), self._of_waiting = self._of_waiting, None
-        images = ImageNumbers.joined(self._waiting)
-        self._waiting.clear()
+        (setup, _), self._of_waiting = self._of_waiting, None
+        images = ImageNumbers.joined(self._numbers)
+        self._numbers.clear()
         likelihood = setup.log_likelihoods(
             images.inner, images.edge_power, images.outer, images.maximum, images.sum_weight
         )
@@ -131,13 +164,33 @@ class Accumulator:
         self._add_numbers(setup.group, images, norm, likelihood, pmax)
         if self._settings.do_scale_correction:
             self._add_scales(images)
-        self._record(setup, images, tables)
         ids, results = images.ids, self._results
         results.norm_correction[ids] = norm
         results.log_likelihood[ids] = likelihood
         results.pmax[ids] = pmax
         results.n_significant[ids] = images.n_significant
         results.is_done[ids] = True
+
+    def _settle_poses(self) -> None:
+        """Write down the best samples that wait for more."""
+        if self._of_waiting is None or not self._poses:
+            return
+        images = ImagePoses.joined(self._poses)
+        self._poses.clear()
+        self._record(*self._of_waiting, images)
+
+    def _are_enough(self, waiting: Sequence[ImagePoses] | Sequence[ImageNumbers]) -> bool:
+        n_waiting = sum(len(images.ids) for images in waiting)
+        return n_waiting >= min(_ENOUGH, self._table.n / _PORTIONS)
+
+    def _usable(self, ids: NDArray[np.int64], found: FineResults) -> slice | NDArray[np.bool_]:
+        """Tell which images have a finite weight; leave out the others."""
+        good = found.best.classes >= 0
+        if good.all():
+            return slice(None)
+        for particle in ids[~good].tolist():
+            self.skip(particle, "no finite weight")
+        return good
 
     def _work_arrays(
         self, shape: tuple[int, ...]
@@ -148,26 +201,30 @@ class Accumulator:
             self._work = np.empty(2 * size)
         return self._work[:size].reshape(shape), self._work[size : 2 * size].reshape(shape)
 
-    def _add_noise(
-        self,
-        setup: OpticsSetup,
-        part: PartNumbers,
-        residual: NDArray[np.float64],
-        work: NDArray[np.float64],
-    ) -> None:
-        """Add the residuals, and what premultiplied images have in their place; both used up."""
+    def _images_of(self, setup: OpticsSetup) -> _ImageSums:
         if setup.group not in self._by_shell:
             n_model = self._settings.ori_size // 2 + 1
             units = self._residual_units(setup)
             self._by_shell[setup.group] = _ImageSums.of(setup, n_model, units)
-        images = self._by_shell[setup.group]
+        return self._by_shell[setup.group]
+
+    def _add_noise(
+        self, setup: OpticsSetup, residual: NDArray[np.float64], work: NDArray[np.float64]
+    ) -> None:
+        """Add the residuals; both arrays are used up."""
+        images = self._images_of(setup)
         if not images.is_model:
             residual = np.multiply(residual, images.factor, out=work)
         _add_rows(images.residual, rounded(residual, images.units))
-        if part.ctf2 is not None:
-            scale = part.scale / setup.geometry.amplitude
-            ctf2 = part.ctf2 * scale[:, None] * images.pixel_share
-            _add_rows(images.ctf2, rounded(ctf2, self._units.factor))
+
+    def _add_ctf2(
+        self, setup: OpticsSetup, ctf2: NDArray[Any], scale: NDArray[np.float64]
+    ) -> None:
+        """Add what premultiplied images have in the place of their residuals (M 3.4)."""
+        images = self._images_of(setup)
+        weight = scale / setup.geometry.amplitude
+        ctf2 = ctf2.astype(np.float64) * weight[:, None] * images.pixel_share
+        _add_rows(images.ctf2, rounded(ctf2, self._units.factor))
 
     def _add_numbers(
         self,
@@ -230,7 +287,7 @@ class Accumulator:
         np.add.at(self._sums.scale_xa, group, rounded(images.scale_cross / old, unit))
         np.add.at(self._sums.scale_aa, group, rounded(images.scale_power / old**2, unit))
 
-    def _record(self, setup: OpticsSetup, images: ImageNumbers, tables: OrientationTables) -> None:
+    def _record(self, setup: OpticsSetup, tables: OrientationTables, images: ImagePoses) -> None:
         """Write down the best sample of each image, and how far it is from the one before."""
         settings, table = self._settings, self._table
         shift = setup.fine.translations_px[images.translations]
@@ -303,19 +360,22 @@ class _ImageSums:
 
 
 def _make_residuals(
-    spectrum: NDArray[np.float64], part: PartNumbers, work: NDArray[np.float64]
+    spectrum: NDArray[np.float64],
+    stored: StoredSums,
+    sum_omega: NDArray[np.float64],
+    work: NDArray[np.float64],
 ) -> None:
     """Turn spectra into weighted squared residuals by image shell, (n, n_box/2+1), in place.
 
     Sum of omega |Y - X|^2 with |X|^2 from the spectrum; unit weight beyond the image size, where
     there is no projection.
     """
-    power = part.stored.power
+    power = stored.power
     inner, difference = spectrum[:, : power.shape[1]], work.ravel()[: power.size]
     difference = difference.reshape(power.shape)
-    np.multiply(part.stored.cross, 2.0, out=difference)
+    np.multiply(stored.cross, 2.0, out=difference)
     np.subtract(power, difference, out=difference)
-    inner *= part.sum_omega[:, None]
+    inner *= sum_omega[:, None]
     inner += difference
 
 

@@ -54,7 +54,7 @@ class Bookkeeping:
             What went wrong with an earlier part.
         """
         self._look()
-        self._waiting.append(self._thread.submit(self._take, setup, part, tables))
+        self._waiting.append(self._thread.submit(self._accumulator.add, setup, part, tables))
 
     def skip(self, particle: int, reason: str, is_told: bool = False) -> None:
         """Leave a particle out of this iteration."""
@@ -73,9 +73,6 @@ class Bookkeeping:
             self._waiting.popleft().result()
         self._accumulator.settle()
         return self._accumulator
-
-    def _take(self, setup: OpticsSetup, part: PendingPart, tables: OrientationTables) -> None:
-        self._accumulator.add(setup, part.numbers(), tables)
 
     def _look(self) -> None:
         """Raise what the parts that are done have raised."""

@@ -47,7 +47,7 @@ class StoredSums:
             self.scale_cross + following.scale_cross,
         )
 
-    def chosen(self, images: NDArray[np.bool_]) -> StoredSums:
+    def chosen(self, images: slice | NDArray[np.bool_]) -> StoredSums:
         """Sums of some of the images."""
         return StoredSums(
             self.power[images],

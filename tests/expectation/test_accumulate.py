@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.expectation import accumulate
 from clrelion.expectation.accumulate import Accumulator
-from clrelion.expectation.fine import BestPoses
+from clrelion.expectation.fine import FineSamples
+from clrelion.expectation.images import ImagePower
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.part_numbers import PartNumbers
+from clrelion.expectation.part_numbers import PendingPart
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
@@ -43,38 +44,82 @@ class Desk:
         self.results = ParticleResults.of(self.table)
         self.books = Accumulator(self.settings, self.table, self.results, is_exact)
 
-    def add(self, part: PartNumbers) -> None:
-        self.books.add(self.setup, part, self.tables)
+    def add(self, of_part: Numbers, asked: list[str] | None = None) -> None:
+        self.books.add(self.setup, of_part.part(asked), self.tables)
 
 
-def numbers(desk: Desk, seed: int = 0) -> PartNumbers:
-    """Numbers of all particles, in some order, float32 where they come from the device."""
+class Here:
+    """Stands for a read that has arrived; notes in ``asked`` that somebody wants it."""
+
+    def __init__(self, *values: NDArray[Any], name: str = "", asked: list[str] | None = None):
+        self.values = list(values)
+        self._name, self._asked = name, asked
+
+    def result(self) -> list[NDArray[Any]]:
+        if self._asked is not None:
+            self._asked.append(self._name)
+        return self.values
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of images as the device gives them."""
+
+    ids: NDArray[np.int64]
+    offset_px: NDArray[np.float64]
+    power: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    poses: NDArray[np.int32]
+    stored: NDArray[np.float32]
+    n_significant: NDArray[np.int64]
+
+    def chosen(self, images: NDArray[np.bool_]) -> Numbers:
+        names = [field.name for field in fields(self) if field.name != "stored"]
+        some = {name: getattr(self, name)[images] for name in names}
+        return Numbers(**some, stored=self.stored[:, images])
+
+    def part(self, asked: list[str] | None = None) -> PendingPart:
+        reads: list[Any] = [
+            Here(*values, name=name, asked=asked)
+            for name, *values in (
+                ("power", self.power),
+                ("samples", self.sums, self.poses),
+                ("stored", self.stored),
+            )
+        ]
+        power, samples, stored = reads
+        nothing: Any = None
+        n = len(self.ids)
+        return PendingPart(
+            ids=self.ids,
+            scale=np.ones(n),
+            offset_px=self.offset_px,
+            power=ImagePower(power, slice(0, n)),
+            samples=FineSamples(nothing, samples),
+            stored=PendingSums([stored]),
+            n_significant=self.n_significant,
+            ctf2=None,
+        )
+
+
+def numbers(desk: Desk, seed: int = 0) -> Numbers:
+    """Numbers of all particles, in some order."""
     rng = np.random.default_rng(seed)
     grid, box = desk.settings.orientation_grid, desk.setup.geometry.optics.box_px
-    n_shells = desk.setup.pixels.n_shells
+    n_trans = len(desk.settings.translations_px(2.0, fine=True))
 
     def real(*shape: int) -> NDArray[np.float32]:
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
 
-    def index(below: int) -> NDArray[np.int64]:
-        return rng.integers(0, below, N)
-
-    n_trans = len(desk.settings.translations_px(2.0, fine=True))
-    per_image = [real(N).astype(np.float64) for _ in range(4)]
-    return PartNumbers(
+    most = (2, 4 * grid.n_dir, 2 * grid.n_psi, n_trans, 99)
+    return Numbers(
         ids=rng.permutation(N),
-        spectrum=3 * real(N, box // 2 + 3)[:, :-2],
-        edge_power=real(N).astype(np.float64),
-        scale=np.ones(N),
         offset_px=rng.integers(-3, 4, (N, 2)).astype(np.float64),
-        best=BestPoses(index(2), index(4 * grid.n_dir), index(2 * grid.n_psi), index(n_trans)),
-        maximum=per_image[0],
-        sum_weight=per_image[1],
-        sum_omega=per_image[2],
-        sum_offset2=per_image[3],
-        stored=StoredSums.of(0.3 * real(4, N, n_shells)),
-        n_significant=index(50),
-        ctf2=None,
+        power=3 * real(N, box // 2 + 3),
+        sums=real(N, 4),
+        poses=rng.integers(0, most, (N, 5)).astype(np.int32),
+        stored=0.3 * real(4, N, desk.setup.pixels.n_shells),
+        n_significant=rng.integers(0, 50, N),
     )
 
 
@@ -129,13 +174,8 @@ def test_images_without_a_finite_weight(session: DeviceSession) -> None:
     part = numbers(all_good)
     good = np.arange(N) % 5 > 0
     all_good.add(part.chosen(good))
-    classes = np.where(good, part.best.classes, -1)
-    bad = replace(
-        part,
-        best=replace(part.best, classes=classes),
-        maximum=np.where(good, part.maximum, -np.inf),
-        sum_weight=np.where(good, part.sum_weight, 0.0),
-    )
+    sums = np.where(good[:, None], part.sums, (-np.inf, 0.0, 0.0, 0.0)).astype(np.float32)
+    bad = replace(part, sums=sums, poses=np.where(good[:, None], part.poses, -1))
     some_bad.add(bad)
     assert_same_bits(some_bad, all_good)
     assert sorted(some_bad.books.skipped) == sorted(part.ids[~good].tolist())
@@ -147,18 +187,21 @@ def test_sums_are_those_of_loops(session: DeviceSession, group: int) -> None:
     desk = Desk(session, group, False)
     part, s, g = numbers(desk), desk.settings, desk.setup.geometry
     desk.add(part)
+    spectra, edge_power = part.power[:, :-2].astype(np.float64), part.power[:, -2]
+    maximum, sum_weight, sum_omega, sum_offset2 = part.sums.T.astype(np.float64)
+    stored = StoredSums.of(part.stored)
     total: ParameterSums = desk.books.total()
-    n_shells = part.spectrum.shape[1]
+    n_shells = spectra.shape[1]
     shares = g.model_shares(n_shells, s.ori_size // 2 + 1) * g.remap**2
     noise = np.zeros(s.ori_size // 2 + 1)
     scale = np.zeros((2, len(s.scale_correction)))
     norms = []
     for k, i in enumerate(part.ids.tolist()):
-        residual = part.spectrum[k].astype(np.float64)
-        inner = part.stored.power.shape[1]
-        residual[:inner] *= part.sum_omega[k]
-        residual[:inner] += part.stored.power[k].astype(np.float64)
-        residual[:inner] -= 2.0 * part.stored.cross[k].astype(np.float64)
+        residual = spectra[k].copy()
+        inner = stored.power.shape[1]
+        residual[:inner] *= sum_omega[k]
+        residual[:inner] += stored.power[k].astype(np.float64)
+        residual[:inner] -= 2.0 * stored.cross[k].astype(np.float64)
         for shell, model in enumerate(g.model_shells(n_shells).tolist()):
             if model < len(noise):
                 noise[model] += shares[shell] * residual[shell]
@@ -167,42 +210,60 @@ def test_sums_are_those_of_loops(session: DeviceSession, group: int) -> None:
         assert desk.results.norm_correction[i] == pytest.approx(norms[-1], rel=1e-12)
         q = s.scale_correction[desk.table.scale_group[i]]
         scale[:, desk.table.scale_group[i]] += (
-            part.stored.scale_cross[k] / q,
-            part.stored.scale_power[k] / q**2,
+            stored.scale_cross[k] / q,
+            stored.scale_power[k] / q**2,
         )
-        assert desk.results.pmax[i] == 1.0 / part.sum_weight[k]
-        shift = s.translations_px(g.optics.pixel_size_angst, fine=True)[part.best.translations[k]]
+        assert desk.results.pmax[i] == 1.0 / sum_weight[k]
+        shift = s.translations_px(g.optics.pixel_size_angst, fine=True)[part.poses[k, 3]]
         x, y = (part.offset_px[k] + shift) * g.optics.pixel_size_angst
         assert desk.results.origin_x_angst[i] == pytest.approx(x)
         assert desk.results.origin_y_angst[i] == pytest.approx(y)
-        assert desk.results.class_number[i] == part.best.classes[k]
+        assert desk.results.class_number[i] == part.poses[k, 0]
         assert desk.results.n_significant[i] == part.n_significant[k]
     np.testing.assert_allclose(total.sigma2_noise[group], noise, rtol=1e-12)
     np.testing.assert_allclose([total.scale_xa, total.scale_aa], scale, rtol=1e-12)
     assert total.norm_sum == pytest.approx(sum(norms), rel=1e-12)
-    assert total.sigma2_offset_sum == pytest.approx(part.sum_offset2.sum(), rel=1e-12)
-    assert total.pmax_sum == pytest.approx((1.0 / part.sum_weight).sum(), rel=1e-12)
-    assert total.sumw_group[group] == pytest.approx(part.sum_omega.sum(), rel=1e-12)
-    spectrum = part.spectrum.astype(np.float64)
-    inner, outer = desk.setup.power_sums(spectrum)
+    assert total.sigma2_offset_sum == pytest.approx(sum_offset2.sum(), rel=1e-12)
+    assert total.pmax_sum == pytest.approx((1.0 / sum_weight).sum(), rel=1e-12)
+    assert total.sumw_group[group] == pytest.approx(sum_omega.sum(), rel=1e-12)
+    inner, outer = desk.setup.power_sums(spectra)
     likelihood = desk.setup.log_likelihoods(
-        inner, part.edge_power, outer, part.maximum, part.sum_weight
+        inner, edge_power.astype(np.float64), outer, maximum, sum_weight
     )
     assert total.log_likelihood == pytest.approx(likelihood.sum(), rel=1e-12)
     np.testing.assert_array_equal(desk.results.log_likelihood[part.ids], likelihood)
 
 
+@pytest.mark.parametrize("portions", [1, 16])
+def test_what_the_device_makes_last_is_asked_for_last(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch, portions: int
+) -> None:
+    """By then, best poses have been written down, of a part that is large enough for itself."""
+    monkeypatch.setattr(accumulate, "_PORTIONS", portions)
+    desk = Desk(session, 0, False)
+    part = numbers(desk).chosen(np.arange(N) < N - 1)
+    written: list[bool] = []
+
+    class Asked(list[str]):
+        def append(self, name: str) -> None:
+            super().append(name)
+            written.append(bool((desk.results.turned_deg > 0.0).any()))
+
+    asked = Asked()
+    desk.add(part, asked)
+    assert asked == ["power", "samples", "stored"]
+    assert written == [False, False, portions == 16]
+    assert desk.results.is_done.any() == (portions == 16)
+    desk.books.settle()
+    assert desk.results.is_done.sum() == N - 1
+    assert (desk.results.turned_deg > 0.0).sum() > N // 2
+
+
 def test_sums_of_several_runs_are_joined() -> None:
-    class Read:
-        def __init__(self, seed: int) -> None:
-            self.by_shell = np.random.default_rng(seed).random((4, 3, 9)).astype(np.float32)
-
-        def result(self) -> list[NDArray[np.float32]]:
-            return [self.by_shell]
-
-    reads: list[Any] = [Read(seed) for seed in range(3)]
+    of_runs = np.random.default_rng(0).random((3, 4, 3, 9)).astype(np.float32)
+    reads: list[Any] = [Here(by_shell) for by_shell in of_runs]
     found = PendingSums(reads).result()
-    expected = sum(read.by_shell.astype(np.float64) for read in reads)
+    expected = of_runs.astype(np.float64).sum(axis=0)
     np.testing.assert_allclose(found.power, expected[0], rtol=1e-15)
     np.testing.assert_allclose(found.cross, expected[1], rtol=1e-15)
     np.testing.assert_allclose(found.scale_power, expected[2].sum(axis=1), rtol=1e-14)

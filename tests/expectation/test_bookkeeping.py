@@ -11,16 +11,6 @@ import pytest
 from clrelion.expectation.bookkeeping import Bookkeeping
 
 
-class Part:
-    """Stands for a part whose numbers are on their way."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def numbers(self) -> int:
-        return self._number
-
-
 class Sums:
     """Stands for the accumulator."""
 
@@ -49,7 +39,7 @@ def test_parts_are_added_in_their_order() -> None:
     nothing: Any = None
     with Bookkeeping(accumulator) as books:
         for part in range(20):
-            books.add(nothing, Part(part), nothing)  # type: ignore[arg-type]
+            books.add(nothing, part, nothing)  # type: ignore[arg-type]
             if part == 7:
                 books.skip(99, "blank")
         found: Any = books.finish()
@@ -66,7 +56,7 @@ def test_what_goes_wrong_is_raised() -> None:
 
     def run() -> None:
         with Bookkeeping(sums) as books:
-            books.add(nothing, Part(-1), nothing)  # type: ignore[arg-type]
+            books.add(nothing, -1, nothing)  # type: ignore[arg-type]
             books.finish()
 
     with pytest.raises(ValueError, match="below zero"):
