@@ -196,9 +196,9 @@ def _trial_seconds(name: str, session: DeviceSession, box: int) -> float:
 def _backend(name: str, session: DeviceSession, box: int) -> _Backend:
     """Backend of a session, made once: planning anew for each iteration takes reikna 40 ms."""
     key = ("fft2d", name, box)
-    if key not in session.plans:
-        session.plans[key] = _make_backend(name, session, box)
-    backend: _Backend = session.plans[key]
+    if key not in session.kept:
+        session.kept[key] = _make_backend(name, session, box)
+    backend: _Backend = session.kept[key]
     return backend
 
 

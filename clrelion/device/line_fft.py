@@ -132,7 +132,7 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
         deterministic session.
     """
     key = ("line_fft", length)
-    known: LineFFT | None = session.plans.get(key)
+    known: LineFFT | None = session.kept.get(key)
     if known is not None:
         return known
     own = "host" if length > longest_line(session) else "kernel"
@@ -150,7 +150,7 @@ def line_fft(session: DeviceSession, length: int, n_lines_expected: float = 0.0)
                     continue
                 if seconds < best_seconds:
                     best, best_seconds = candidate, seconds
-    session.plans[key] = best
+    session.kept[key] = best
     return best
 
 

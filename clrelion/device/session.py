@@ -72,8 +72,8 @@ class DeviceSession:
         Times by step.
     peak_bytes : int
         Most bytes of arrays alive at a time so far.
-    plans : dict
-        Plans of transforms made on this session, by kind and size.
+    kept : dict
+        What is made once and serves all iterations, by kind and size: plans of transforms, masks.
     is_cpu : bool
     n_compute_units : int
 
@@ -128,7 +128,7 @@ class DeviceSession:
         self._pool = BufferPool(self.queue, lambda: self.memory_budget().bytes)
         self._staging: Staging | None = None
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
-        self.plans: dict[tuple[Any, ...], Any] = {}
+        self.kept: dict[tuple[Any, ...], Any] = {}
 
     def _check_precision(self) -> None:
         if self.precision == "double" and self.capabilities.double_atomics == "none":

@@ -218,9 +218,9 @@ def chosen_product(session: DeviceSession) -> CoarseProduct:
     In a deterministic session tensor cores are the fastest, whatever a trial says.
     """
     key = ("coarse product",)
-    if key not in session.plans:
-        session.plans[key] = _chosen(session)
-    product: CoarseProduct = session.plans[key]
+    if key not in session.kept:
+        session.kept[key] = _chosen(session)
+    product: CoarseProduct = session.kept[key]
     return product
 
 

@@ -158,6 +158,16 @@ def integer_offsets(origin_angst: NDArray[np.float64], pixel_size: float) -> NDA
     return round_half_away(pixels).astype(np.float64)
 
 
+def _background(session: DeviceSession, box: int, radius_px: float, width_px: float) -> Array:
+    """`background_weights` of images on the device, real (box^2,); the same in all iterations."""
+    key = ("background", box, radius_px, width_px)
+    if key not in session.kept:
+        weights = background_weights(box, radius_px, width_px, ndim=2)
+        session.kept[key] = session.to_device(weights.ravel(), session.real)
+    kept: Array = session.kept[key]
+    return kept
+
+
 class ImagePreparation:
     """Prepares batches of one optics group.
 
@@ -203,9 +213,8 @@ class ImagePreparation:
             self._box, geometry.remap, settings.sigma2_fudge * noise, settings.random_seed
         )
         radius = settings.particle_diameter_angst / (2.0 * optics.pixel_size_angst)
-        outside = background_weights(self._box, radius, settings.width_mask_edge_px, ndim=2)
         real = session.real
-        self._outside_d = session.to_device(outside.ravel(), real)
+        self._outside_d = _background(session, self._box, radius, settings.width_mask_edge_px)
         self._fft: BatchFFT2D | None = None
         start, pixel, _ = shell_lists(self._box, geometry.image_size)
         # two more lists for the window of the scoring size, which may be smaller than s_g

@@ -94,7 +94,7 @@ class WaitingSums:
 
     @property
     def _place(self) -> _Place:
-        place: _Place = self.session.plans.setdefault(("waiting sums",), _Place())
+        place: _Place = self.session.kept.setdefault(("waiting sums",), _Place())
         return place
 
     @property

@@ -374,5 +374,5 @@ class SharedExpectation:
 
 
 def _print_plan(lines: list[str]) -> None:
-    for line in lines:
-        _log.info("%s", line)
+    # in one go: the device has nothing to do yet
+    _log.info("%s", "\n".join(lines))

@@ -156,7 +156,7 @@ def test_the_fastest_that_works_is_chosen(
     """Libraries are tried on devices that are no CPUs, where our own kernel would take long."""
     seconds = {"kernel": 2e-3, "host": 1e-3}
     monkeypatch.setattr(session, "is_cpu", False)
-    monkeypatch.setattr(session, "plans", {})
+    monkeypatch.setattr(session, "kept", {})
     monkeypatch.setattr(module, "_trial_seconds", lambda transform: seconds[transform.backend])
     # what earlier tests have measured on this device
     monkeypatch.setattr(MeasuredTimes, "get", lambda *_: None)

@@ -200,7 +200,7 @@ def test_the_form_of_the_coarse_product_is_not_measured(
     monkeypatch: pytest.MonkeyPatch, deterministic: bool
 ) -> None:
     session: Any = SimpleNamespace(
-        is_cpu=False, precision="single", deterministic=deterministic, plans={},
+        is_cpu=False, precision="single", deterministic=deterministic, kept={},
         capabilities=SimpleNamespace(tensor="tf32"), info=SimpleNamespace(label="card"),
     )  # fmt: skip
     plain, tensor = SimpleNamespace(name="plain"), SimpleNamespace(name="tensor")
@@ -212,7 +212,7 @@ def test_the_form_of_the_coarse_product_is_not_measured(
     chosen = coarse_product.chosen_product(session)
     assert chosen.name == ("tensor" if deterministic else "plain")
     trials["tensor"] = (0.5, 1.0)  # wrong
-    session.plans.clear()
+    session.kept.clear()
     assert coarse_product.chosen_product(session).name == "plain"
 
 
