@@ -169,7 +169,7 @@ class Accumulator:
         results.log_likelihood[ids] = likelihood
         results.pmax[ids] = pmax
         results.n_significant[ids] = images.n_significant
-        results.is_done[ids] = True
+        results.done_by[ids] = results.rank
 
     def _settle_poses(self) -> None:
         """Write down the best samples that wait for more."""

@@ -92,6 +92,8 @@ class ResidentImages:
         # who is chosen and which places are free is found out only where images are read
         self._is_settled = False
         self._own = own
+        self._is_own = self._mask(own)
+        self._holds_others = False
         n_groups = len(table.optics)
         everybody = np.bincount(table.optics_group, minlength=n_groups)
         # shares move a little with the speeds of the devices
@@ -205,16 +207,26 @@ class ResidentImages:
     ) -> None:
         """Hold images that have arrived at their places."""
         there = np.isin(number, list(self._buffers))
-        self._buffer[ids[there]] = number[there]
-        self._place[ids[there]] = place[there]
+        held = ids[there]
+        self._buffer[held] = number[there]
+        self._place[held] = place[there]
+        self._holds_others |= not self._is_own[held].all()
 
     def retain(self, own: NDArray[np.int64]) -> None:
         """Make room: particles that are not of this rank's share any more are held no longer."""
-        self._own = own
-        is_own = np.zeros(self._table.n, dtype=np.bool_)
-        is_own[own] = True
-        self._forget(~is_own)
+        # mostly the share stays as it is, and this rank has helped nobody
+        is_other_share = not np.array_equal(own, self._own)
+        if is_other_share:
+            self._own, self._is_own = own, self._mask(own)
+        if is_other_share or self._holds_others:
+            self._forget(~self._is_own)
+        self._holds_others = False
         self._is_settled = False
+
+    def _mask(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        mask = np.zeros(self._table.n, dtype=np.bool_)
+        mask[ids] = True
+        return mask
 
     def give_up(self) -> bool:
         """Give half of the memory back for good; tells whether there was any."""
@@ -281,10 +293,8 @@ class ResidentImages:
     def _choose(self) -> None:
         """Choose the particles to hold."""
         share = (self._rows() / np.maximum(1, self._own_counts()))[self._table.optics_group]
-        is_own = np.zeros(self._table.n, dtype=np.bool_)
-        is_own[self._own] = True
         # others' images take no place that own ones need
-        self._chosen = (self._draw < share) & (is_own | (share >= 1.0))
+        self._chosen = (self._draw < share) & (self._is_own | (share >= 1.0))
 
     def _find_free(self) -> None:
         for number, buffer in self._buffers.items():

@@ -10,16 +10,33 @@ from numpy.typing import NDArray
 
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
+from clrelion.parallel.common_columns import FilledColumns
 
-__all__ = ["NOT_FINITE", "ExpectationResult", "ParticleResults"]
+__all__ = ["NOT_FINITE", "RESULT_TYPES", "ExpectationResult", "ParticleResults"]
 
 NOT_FINITE = "NaN or infinite pixels"
 """Reason to leave a particle out for the whole run."""
 
+_OF_TABLE = {
+    "rot_deg": np.float64,
+    "tilt_deg": np.float64,
+    "psi_deg": np.float64,
+    "origin_x_angst": np.float64,
+    "origin_y_angst": np.float64,
+    "class_number": np.int64,
+    "norm_correction": np.float64,
+    "log_likelihood": np.float64,
+    "pmax": np.float64,
+    "n_significant": np.int64,
+}
+"""Results that are columns of the table, too."""
+RESULT_TYPES = [*_OF_TABLE.values(), np.float64]
+"""Types of all that `ParticleResults` holds, but for who has done what."""
+
 
 @dataclass
 class ParticleResults:
-    """Best pose and statistics of each particle of a table; valid where ``is_done``.
+    """Best pose and statistics of each particle of a table; undefined where nobody `is_done`.
 
     Attributes
     ----------
@@ -36,8 +53,10 @@ class ParticleResults:
     turned_deg
         float64, (n,); how far the orientation is from the one before (specification M 5.5),
         degrees.
-    is_done
-        bool, (n,).
+    done_by
+        int32, (n,); rank that has done each particle, -1: none so far.
+    rank
+        This one.
     """
 
     rot_deg: NDArray[np.float64]
@@ -51,38 +70,32 @@ class ParticleResults:
     pmax: NDArray[np.float64]
     n_significant: NDArray[np.int64]
     turned_deg: NDArray[np.float64]
-    is_done: NDArray[np.bool_]
+    done_by: NDArray[np.int32]
+    rank: int = 0
 
     @classmethod
-    def of(cls, table: ParticleTable) -> ParticleResults:
-        """Start from the present values of a table, nothing done."""
-        return cls(
-            table.rot_deg.copy(),
-            table.tilt_deg.copy(),
-            table.psi_deg.copy(),
-            table.origin_x_angst.copy(),
-            table.origin_y_angst.copy(),
-            table.class_number.copy(),
-            table.norm_correction.copy(),
-            table.log_likelihood.copy(),
-            table.pmax.copy(),
-            table.n_significant.copy(),
-            np.zeros(table.n),
-            np.zeros(table.n, dtype=np.bool_),
-        )
+    def in_columns(cls, room: FilledColumns, rank: int = 0) -> ParticleResults:
+        """Results in columns of `RESULT_TYPES`, to be filled by a rank."""
+        values = dict(zip([*_OF_TABLE, "turned_deg"], room.values, strict=True))
+        return cls(**values, done_by=room.done_by, rank=rank)
+
+    @property
+    def is_done(self) -> NDArray[np.bool_]:
+        """bool, (n,); whose results are here."""
+        return self.done_by >= 0
+
+    def keep_others(self, table: ParticleTable) -> None:
+        """Give particles that nobody has done the values that the table has."""
+        others = np.flatnonzero(self.done_by < 0)
+        if len(others):
+            for name in _OF_TABLE:
+                getattr(self, name)[others] = getattr(table, name)[others]
+            self.turned_deg[others] = 0.0
 
     def write_to(self, table: ParticleTable) -> None:
         """Make these the values of the table, which has no column for the turns."""
-        table.rot_deg = self.rot_deg
-        table.tilt_deg = self.tilt_deg
-        table.psi_deg = self.psi_deg
-        table.origin_x_angst = self.origin_x_angst
-        table.origin_y_angst = self.origin_y_angst
-        table.class_number = self.class_number
-        table.norm_correction = self.norm_correction
-        table.log_likelihood = self.log_likelihood
-        table.pmax = self.pmax
-        table.n_significant = self.n_significant
+        for name in _OF_TABLE:
+            setattr(table, name, getattr(self, name))
 
 
 @dataclass

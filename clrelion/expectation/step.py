@@ -33,7 +33,7 @@ from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.upload_ahead import ComingBatch, ReadOnHost, UploadAhead
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.io.particle_table import ParticleTable
-from clrelion.parallel.sharing import ShareClaims
+from clrelion.parallel.claims import ShareClaims
 from clrelion.particles.read_ahead import ImageSource, ReadAhead
 from clrelion.planning.limits import DeviceLimits
 from clrelion.planning.step import StepPlan, plan_step

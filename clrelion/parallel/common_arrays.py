@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import mmap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.parallel.communicator import Communicator
-from clrelion.parallel.node_memory import allocate_on_nodes
+from clrelion.parallel.node_memory import NodeMemory, node_memory
 
 __all__ = ["CommonArrays"]
 
@@ -39,7 +38,8 @@ class CommonArrays:
     ) -> None:
         self._comm = comm
         self._prepare = prepare
-        self._memory: list[_Memory | None] = [None, None]
+        self._memory: list[NodeMemory | None] = [None, None]
+        self._prepared: list[object] = [None, None]
         self._turn = 0
         self._arrays: list[NDArray[Any]] = []
         self._owners: list[int] = []
@@ -82,9 +82,7 @@ class CommonArrays:
             array.flags.writeable = False
         self._arrays = []
 
-    def _placed(
-        self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
-    ) -> list[NDArray[Any]]:
+    def _placed(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[NDArray[Any]]:
         """Place arrays in the older of the two pieces of memory."""
         sizes = [int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for shape, dtype in kinds]
         rounded = [-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in sizes]
@@ -92,34 +90,24 @@ class CommonArrays:
         self._turn = 1 - self._turn
         memory = self._memory[self._turn]
         if memory is None or memory.n_bytes < starts[-1]:
-            self._memory[self._turn] = None  # before the next one is allocated
+            # before the next one is allocated
+            self._prepared[self._turn] = self._memory[self._turn] = None
             memory = self._memory[self._turn] = self._allocated(starts[-1])
+            self._prepared[self._turn] = self._prepare(memory.buffer)
         self._is_common = memory.is_common
         return [
-            np.frombuffer(memory.buffer, dtype, size // dtype.itemsize, start).reshape(shape)
+            memory.array(dtype, size // dtype.itemsize, start).reshape(shape)
             for (shape, dtype), size, start in zip(kinds, sizes, starts[:-1], strict=True)
         ]
 
-    def _allocated(self, n_bytes: int) -> _Memory:
-        if len(set(self._comm.nodes)) < self._comm.size:
-            common = allocate_on_nodes(self._comm, max(1, n_bytes))
-            if common is not None:
-                return _Memory(common, n_bytes, True, self._prepare(common))
-            if self._comm.is_first and not self._has_warned:
-                self._has_warned = True
-                _log.warning(
-                    "/dev/shm of a node has no room for %d MB for its ranks: each has its own copy",
-                    n_bytes // 10**6,
-                )
-        alone = np.empty(n_bytes, dtype=np.uint8)
-        return _Memory(alone, n_bytes, False, self._prepare(alone))
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """Memory for arrays; `is_common`: all ranks of the node see the same."""
-
-    buffer: mmap.mmap | NDArray[np.uint8]
-    n_bytes: int
-    is_common: bool
-    prepared: object
+    def _allocated(self, n_bytes: int) -> NodeMemory:
+        comm = self._comm
+        memory = node_memory(comm, n_bytes)
+        has_several = len(set(comm.nodes)) < comm.size
+        if has_several and not memory.is_common and comm.is_first and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "/dev/shm of a node has no room for %d MB for its ranks: each has its own copy",
+                n_bytes // 10**6,
+            )
+        return memory

@@ -10,13 +10,58 @@ import contextlib
 import mmap
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clrelion.parallel.communicator import Communicator
 
-__all__ = ["allocate_on_nodes"]
+__all__ = ["NodeMemory", "allocate_on_nodes", "node_memory"]
 
 _FOLDER = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class NodeMemory:
+    """Memory of a node, or of a rank alone.
+
+    Attributes
+    ----------
+    buffer
+        The memory.
+    n_bytes
+        Its size.
+    is_common
+        All ranks of the node see the same.
+    """
+
+    buffer: mmap.mmap | NDArray[np.uint8]
+    n_bytes: int
+    is_common: bool
+
+    def array(self, dtype: np.dtype[Any], n: int, start: int) -> NDArray[Any]:
+        """View of ``n`` numbers from byte ``start`` on."""
+        return np.frombuffer(self.buffer, dtype, n, start)
+
+    def holds(self, array: NDArray[Any]) -> bool:
+        """Whether an array lies here."""
+        return np.may_share_memory(np.frombuffer(self.buffer, np.uint8), array)
+
+
+def node_memory(comm: Communicator, n_bytes: int) -> NodeMemory:
+    """Allocate memory that the ranks of each node share, on all ranks together.
+
+    Each rank has its own where no node has several, or one of them has no room.
+    """
+    n_bytes = max(1, n_bytes)
+    if len(set(comm.nodes)) < comm.size:
+        common = allocate_on_nodes(comm, n_bytes)
+        if common is not None:
+            return NodeMemory(common, n_bytes, True)
+    return NodeMemory(np.empty(n_bytes, dtype=np.uint8), n_bytes, False)
 
 
 def allocate_on_nodes(comm: Communicator, n_bytes: int) -> mmap.mmap | None:

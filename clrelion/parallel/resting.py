@@ -38,7 +38,7 @@ class RestingRanks:
         self._left: dict[int, int] = {}
         self._patience = [_FIRST_REST] * n_ranks
 
-    def __contains__(self, rank: int) -> bool:
+    def __contains__(self, rank: object) -> bool:
         return rank in self._seconds_to_begin
 
     def end_iteration(self, seconds: Sequence[float], counts: Sequence[int]) -> None:
@@ -65,27 +65,29 @@ class RestingRanks:
                 self._left[rank] = self._patience[rank]
                 self._patience[rank] = min(2 * self._patience[rank], _LONGEST_REST)
 
-    def relieve(
-        self,
-        owners: NDArray[np.int32],
-        orders: Sequence[NDArray[np.int64]],
-        speeds: NDArray[np.float64],
-    ) -> None:
-        """Give the particles of those who rest to the one that has most of their half-set.
+    def heirs(
+        self, counts: Sequence[Sequence[int]], speeds: NDArray[np.float64]
+    ) -> list[tuple[int, int, int]]:
+        """Tell who gets the particles of those who rest: who has most of their half-set.
 
         Parameters
         ----------
-        owners
-            int32, (n,); rank that owns each particle, changed in place.
-        orders
-            int64; particles of each half-set.
+        counts
+            Particles that each rank owns, by half-set and rank.
         speeds
             float64, (n_ranks,); who inherits where nobody else has any.
+
+        Returns
+        -------
+        list of tuple
+            Half-set, rank that rests, heir; of those only that have any.
         """
         working = np.array([rank not in self for rank in range(self._n_ranks)])
-        if working.all():
-            return
-        for order in orders:
-            counts = np.bincount(owners[order], minlength=self._n_ranks) * working
-            heir = np.argmax(counts if counts.any() else speeds * working)
-            owners[order[~working[owners[order]]]] = heir
+        found = []
+        for half, of_half in enumerate(counts):
+            of_working = np.array(of_half) * working
+            heir = int(np.argmax(of_working if of_working.any() else speeds * working))
+            found += [
+                (half, rank, heir) for rank, n in enumerate(of_half) if n and not working[rank]
+            ]
+        return found

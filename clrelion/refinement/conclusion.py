@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from clrelion.expectation.results import ParticleResults
 from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
@@ -45,8 +43,8 @@ def conclude_iteration(
     done = slice(None) if found.is_done.all() else found.is_done
     changes = measure_changes(
         found.turned_deg[done],
-        np.stack([found.origin_x_angst, found.origin_y_angst], -1)[done],
-        np.stack([table.origin_x_angst, table.origin_y_angst], -1)[done],
+        [found.origin_x_angst[done], found.origin_y_angst[done]],
+        [table.origin_x_angst[done], table.origin_y_angst[done]],
         found.class_number[done],
         table.class_number[done],
     )

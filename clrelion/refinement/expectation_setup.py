@@ -308,5 +308,5 @@ def considered_classes(
         return np.zeros(n, dtype=np.int64)
     assert state.order is not None
     place = np.empty(n, dtype=np.int64)
-    place[state.order] = np.arange(n)
+    place[state.order.everybody] = np.arange(n)
     return first_random_numbers(random_seed + place) % state.n_classes

@@ -16,7 +16,7 @@ from clrelion.refinement.conclusion import conclude_iteration
 from clrelion.refinement.expectation_setup import Grids, is_cross_correlation
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.preparation import Preparation
-from clrelion.refinement.processing_order import orders_of_halves
+from clrelion.refinement.processing_order import order_of_run
 from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import ImageSizes, has_converged
@@ -149,7 +149,7 @@ class Iteration:
             label += f" of {self._options.max_iterations}"
         results, found, owners = self._expectation.run(
             state, ready.settings_of, ready.bare_settings, ready.placement,
-            orders_of_halves(state, self._seed),
+            order_of_run(state, self._seed).halves,
             is_last, label, progress, ready.meanwhile,
         )  # fmt: skip
         return ready.sizes, results, found, owners

@@ -28,7 +28,7 @@ from clrelion.refinement.expectation_setup import (
     is_cross_correlation,
     references_of_model,
 )
-from clrelion.refinement.processing_order import shuffled_order
+from clrelion.refinement.processing_order import order_of_run
 from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import (
@@ -152,7 +152,7 @@ class Preparation:
         placement = plan.placement
         # before the references are made, which may need it
         self._expectation.resident.leave_room(plan.images_room)
-        shuffled_order(state, self._seed)
+        order_of_run(state, self._seed)
         (drawn,) = c_library_random(self._seed + iteration, 1).tolist()
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, drawn)
         references = References(
@@ -239,7 +239,7 @@ class Preparation:
         if options.skip_align and options.skip_rotate:
             return
         with self._session.profile.timer("accuracies"):
-            every_id = shuffled_order(state, self._seed)[:N_TRIAL_PARTICLES]
+            every_id = order_of_run(state, self._seed).everybody[:N_TRIAL_PARTICLES]
             ids = self._expectation.part_of_half(0, every_id)
             part = None
             n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"

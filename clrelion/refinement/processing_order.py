@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.particles.half_sets import processing_order
-from clrelion.refinement.state import RunState
 
-__all__ = ["orders_of_halves", "shuffled_order"]
+if TYPE_CHECKING:
+    from clrelion.refinement.state import RunState
+
+__all__ = ["ProcessingOrder", "order_of_run"]
 
 
-def shuffled_order(state: RunState, random_seed: int) -> NDArray[np.int64]:
-    """Processing order of the particles: shuffled once a run, half 1 first.
+@dataclass(frozen=True)
+class ProcessingOrder:
+    """Processing order of the particles, in read-only arrays.
 
-    The same in a continued run, so that it goes on as if it had not been interrupted.
+    Attributes
+    ----------
+    everybody
+        int64, (n,); half 1 first.
+    halves
+        int64; of the particles of each model.
     """
-    if state.order is None:
-        state.order = processing_order(state.table, random_seed + 1 if random_seed else 0)
+
+    everybody: NDArray[np.int64]
+    halves: list[NDArray[np.int64]]
+
+    def __post_init__(self) -> None:
+        for order in (self.everybody, *self.halves):
+            order.flags.writeable = False
+
+
+def order_of_run(state: RunState, random_seed: int) -> ProcessingOrder:
+    """Processing order of the particles: shuffled once a run.
+
+    The same in a continued run, so that it goes on as if it had not been interrupted.  It hangs on
+    the seed, half-sets and optics groups, which a run does not change, and on the number of models,
+    which it changes where it joins the half-sets.
+    """
+    if state.order is None or len(state.order.halves) != len(state.models):
+        everybody = processing_order(state.table, random_seed + 1 if random_seed else 0)
+        halves = []
+        for i_half in range(len(state.models)):
+            is_member = np.zeros(state.table.n, dtype=np.bool_)
+            is_member[state.members(i_half)] = True
+            halves.append(everybody[is_member[everybody]])
+        state.order = ProcessingOrder(everybody, halves)
     return state.order
-
-
-def orders_of_halves(state: RunState, random_seed: int) -> list[NDArray[np.int64]]:
-    """Processing order of the particles of each half-set."""
-    order = shuffled_order(state, random_seed)
-    orders = []
-    for i_half in range(len(state.models)):
-        is_member = np.zeros(state.table.n, dtype=np.bool_)
-        is_member[state.members(i_half)] = True
-        orders.append(order[is_member[order]])
-    return orders

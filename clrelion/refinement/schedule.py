@@ -286,8 +286,8 @@ class HiddenVariableChanges:
 
 def measure_changes(
     turns_deg: npt.ArrayLike,
-    offsets_new_angst: npt.ArrayLike,
-    offsets_old_angst: npt.ArrayLike,
+    offsets_new_angst: Sequence[npt.ArrayLike] | FloatArray,
+    offsets_old_angst: Sequence[npt.ArrayLike] | FloatArray,
     classes_new: npt.ArrayLike,
     classes_old: npt.ArrayLike,
 ) -> HiddenVariableChanges:
@@ -298,7 +298,7 @@ def measure_changes(
     turns_deg
         float64, (n,); how far the orientations are apart (`angles_distance_deg`), degrees.
     offsets_new_angst, offsets_old_angst
-        float64, (n, 2) as (x, y); Å.
+        float64, (n,) each: x and y; Å.
     classes_new, classes_old
         int, (n,); an unassigned particle (-1 or 0) counts as changed.
 
@@ -306,10 +306,14 @@ def measure_changes(
     -----
     Specification M 5.5, E 5.7, C.2. Every particle counts once, in both halves.
     """
-    moved = np.asarray(offsets_new_angst, dtype=np.float64) - np.asarray(offsets_old_angst)
+    classes, n = np.asarray(classes_new), len(np.asarray(turns_deg))
+    moved = np.empty((n, 2))
+    for axis in range(2):
+        np.subtract(offsets_new_angst[axis], offsets_old_angst[axis], out=moved[:, axis])
+    np.square(moved, out=moved)
     return HiddenVariableChanges(
-        classes=float(np.mean(np.asarray(classes_new) != np.asarray(classes_old))),
-        offsets_angst=float(np.sqrt(np.sum(moved**2) / (2 * len(moved)))),
+        classes=float(np.count_nonzero(classes != np.asarray(classes_old)) / n),
+        offsets_angst=float(np.sqrt(np.sum(moved) / (2 * n))),
         orientations_deg=float(np.mean(np.asarray(turns_deg))),
     )
 

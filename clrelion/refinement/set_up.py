@@ -13,6 +13,7 @@ from clrelion.device.pinned import pinned
 from clrelion.device.session import DeviceSession
 from clrelion.errors import ContinueError, StarError
 from clrelion.expectation.resident_images import ResidentImages
+from clrelion.expectation.results import RESULT_TYPES
 from clrelion.fourier.masks import prepare_solvent_mask
 from clrelion.io.mrc import read_map
 from clrelion.io.mtf import read_mtfs
@@ -22,6 +23,7 @@ from clrelion.maximization.plane_blocks import largest_block_bytes
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.common_columns import CommonColumns
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
@@ -37,7 +39,7 @@ from clrelion.refinement.initialise import default_particle_diameter_angst
 from clrelion.refinement.iteration import Iteration
 from clrelion.refinement.maximization_step import Maximization
 from clrelion.refinement.preparation import Preparation
-from clrelion.refinement.processing_order import orders_of_halves
+from clrelion.refinement.processing_order import order_of_run
 from clrelion.refinement.progress import ProgressMaker, no_progress
 from clrelion.refinement.restart import read_stored_run, restart_run, stored_options
 from clrelion.refinement.run_planner import RunPlanner
@@ -177,7 +179,7 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
             model.tau2 = np.tile(fixed_tau2, (model.n_classes, 1))
     sharing = WorkSharing(
         comm,
-        orders_of_halves(state, prepared.seed),
+        order_of_run(state, prepared.seed).halves,
         state.table.optics_group,
         prepared.speeds,
         is_static=options.deterministic,
@@ -193,6 +195,7 @@ def make_iteration(prepared: PreparedRun, comm: Communicator) -> Iteration:
         comm.on_all(lambda: images_of_rank(options, state, sharing.own, comm)),
         reconstruct_images(options, state),
         sharing,
+        CommonColumns(comm, state.table.n, RESULT_TYPES),
         exchange,
         ResidentImages(session, state.table, sharing.own, budget.largest_allocation_bytes),
         is_ordered=options.deterministic,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,10 +26,10 @@ from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import ParameterSums
 from clrelion.maximization.waiting_sums import VolumeSums
-from clrelion.parallel.common_rows import CommonRows
+from clrelion.parallel.common_columns import CommonColumns
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
-from clrelion.parallel.sharing import WorkSharing
+from clrelion.parallel.sharing import RankEnd, WorkSharing
 from clrelion.particles.loader import ImageSource
 from clrelion.refinement.progress import Progress, ProgressMaker, no_progress
 from clrelion.refinement.started_steps import StartedSteps
@@ -93,6 +93,8 @@ class SharedExpectation:
         Particle images; images for back-projection in the last iteration, or None.
     sharing
         Who works on which particles.
+    columns
+        Memory for the results of the particles.
     exchange
         Carries volumes between the ranks.
     resident
@@ -114,18 +116,19 @@ class SharedExpectation:
         images: ImageSource,
         reconstruct_images: ImageSource | None,
         sharing: WorkSharing,
+        columns: CommonColumns,
         exchange: BlockExchange,
         resident: ResidentImages,
         is_ordered: bool = False,
     ) -> None:
         self._comm = comm
-        self._rows = CommonRows(comm)
         self._exchange = exchange
         self._session = session
         self.budget = budget
         self._images = images
         self._reconstruct_images = reconstruct_images
         self._sharing = sharing
+        self._columns = columns
         self.resident = resident
         self._is_ordered = is_ordered
 
@@ -136,13 +139,12 @@ class SharedExpectation:
 
     def owner(self, i_half: int) -> int:
         """Rank that has most particles of a half-set."""
-        owners = self._sharing.owners[self._sharing.orders[i_half]]
-        return int(np.argmax(np.bincount(owners, minlength=self._comm.size)))
+        return int(np.argmax(self._sharing.shares.counts[i_half]))
 
     def part_of_half(self, i_half: int, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Take this rank's part of some work, by how much of a half-set is its own."""
-        owners = self._sharing.owners[self._sharing.orders[i_half]]
-        ends = np.cumsum(np.bincount(owners, minlength=self._comm.size)) / len(owners)
+        counts = self._sharing.shares.counts[i_half]
+        ends = np.cumsum(counts) / sum(counts)
         first = ends[self._comm.rank - 1] if self._comm.rank else 0.0
         borders = np.rint(len(ids) * np.array([first, ends[self._comm.rank]])).astype(int)
         return ids[borders[0] : borders[1]]
@@ -151,16 +153,15 @@ class SharedExpectation:
         """Rank that reconstructs each class of each half-set."""
         if state.is_split:
             return [[self.owner(i_half)] for i_half in range(len(state.models))]
-        owners = self._sharing.owners
-        shares = np.bincount(owners[owners >= 0], minlength=self._comm.size)
+        n_rows = self._sharing.shares.rows_of_ranks
         # slow devices reconstruct nothing
-        fast = np.flatnonzero(2 * shares >= shares.max()).tolist()
+        fast = np.flatnonzero(2 * n_rows >= n_rows.max()).tolist()
         return [[fast[k % len(fast)] for k in range(state.n_classes)]]
 
     def halves_of_rank(self) -> list[int]:
         """Half-sets this rank has particles of."""
-        mine = self._sharing.owners == self._comm.rank
-        return [i for i, order in enumerate(self._sharing.orders) if mine[order].any()]
+        counts = self._sharing.shares.counts
+        return [i for i, of_half in enumerate(counts) if of_half[self._comm.rank]]
 
     def run(
         self,
@@ -208,14 +209,13 @@ class SharedExpectation:
             No particle of a half-set had a finite weight.
         """
         comm, sharing = self._comm, self._sharing
-        usable = np.ones(state.table.n, dtype=np.bool_)
         # images stay bad; without a finite weight a particle may do better next time
         bad = {i: reason for i, reason in state.skipped.items() if reason == NOT_FINITE}
-        usable[list(bad)] = False
         self.resident.fill_room()
         sharing.seconds_to_fetch = self._seconds_to_fetch(state)
-        sharing.begin(usable, orders)
-        found = ParticleResults.of(state.table)
+        filled = self._columns.begin(state.table.rot_deg)
+        sharing.begin(orders, bad)  # here the ranks meet
+        found = ParticleResults.in_columns(filled, comm.rank)
         step = _Step(state, is_last, settings_of, placement, found)
         display = progress if comm.is_first else no_progress
         started = time.perf_counter()
@@ -236,20 +236,22 @@ class SharedExpectation:
                 with timer("set-up"):
                     local = step.started.results()
                 with timer("reduction"):
-                    results = self._results(step, local, volumes, bare_settings)
-                    done_by = self._merge(step.found)
-        of_ranks = comm.allgather((seconds, sharing.measured_rate()))
-        times, rates = zip(*of_ranks, strict=True)
-        self._report(done_by, times)
+                    n_done = int(np.count_nonzero(found.done_by == comm.rank))
+                    end = sharing.end_of_rank(seconds, n_done)
+                    sums = {h: (one.to_vector(), skipped) for h, (one, skipped) in local.items()}
+                    # here the ranks meet
+                    ends, of_ranks = zip(*comm.allgather((end, sums)), strict=True)
+                    self._columns.join(filled)
+                    results = self._results(step, of_ranks, volumes, bare_settings)
+        found.keep_others(state.table)
+        self._report(ends)
         self._conclude(step, results, bad)
-        sharing.finish(done_by, rates, times)
+        sharing.finish(found.done_by, ends)
         if comm.size > 1:
             self.resident.retain(sharing.own)
-        return results, step.found, owners
+        return results, found, owners
 
-    def _reduction(
-        self, owners: list[list[int]], settings: ExpectationSettings
-    ) -> VolumeReduction:
+    def _reduction(self, owners: list[list[int]], settings: ExpectationSettings) -> VolumeReduction:
         return VolumeReduction(
             self._comm,
             self._exchange,
@@ -314,20 +316,17 @@ class SharedExpectation:
     def _results(
         self,
         step: _Step,
-        local: Mapping[int, tuple[ParameterSums, dict[int, str]]],
+        of_ranks: Sequence[Mapping[int, tuple[NDArray[np.float64], dict[int, str]]]],
         volumes: dict[int, VolumeSums],
         settings: ExpectationSettings,
     ) -> list[ExpectationResult]:
         """Sums of each half-set over all ranks, added in the order of the ranks."""
-        everybody = self._comm.allgather(
-            {h: (sums.to_vector(), skipped) for h, (sums, skipped) in local.items()}
-        )
         n_classes = settings.n_classes
         results = []
         for i_half in range(len(step.state.models)):
             total = empty_sums(settings)
             skipped: dict[int, str] = {}
-            for of_rank in everybody:
+            for of_rank in of_ranks:
                 if i_half in of_rank:
                     vector, left_out = of_rank[i_half]
                     total.add(ParameterSums.from_vector(vector, total))
@@ -336,34 +335,17 @@ class SharedExpectation:
             results.append(ExpectationResult(total, of_half, skipped))
         return results
 
-    def _merge(self, found: ParticleResults) -> NDArray[np.int32]:
-        """Give all ranks the results of all; tells which rank worked on each particle, or -1."""
-        done_by = np.full(len(found.is_done), -1, dtype=np.int32)
-        mine = np.flatnonzero(found.is_done)
-        done_by[mine] = self._comm.rank
-        if self._comm.size == 1:
-            return done_by
-        columns = [getattr(found, one.name) for one in fields(found)]
-        for rank, ids, values in self._rows.of_others(mine, columns):
-            done_by[ids] = rank
-            for column, of_rank in zip(columns, values, strict=True):
-                column[ids] = of_rank
-        return done_by
-
-    def _report(self, done_by: NDArray[np.int32], times: Sequence[float]) -> None:
+    def _report(self, ends: Sequence[RankEnd]) -> None:
         """Tell how evenly the ranks were busy."""
-        if self._comm.size == 1:
-            return
-        counts = np.bincount(done_by[done_by >= 0], minlength=self._comm.size)
-        work = ", ".join(f"{n} in {t:.2f} s" for n, t in zip(counts, times, strict=True))
-        _log.info("Particles of rank 0, 1 ...: %s", work)
+        if self._comm.size > 1:
+            work = ", ".join(f"{end.n_done} in {end.seconds:.2f} s" for end in ends)
+            _log.info("Particles of rank 0, 1 ...: %s", work)
 
-    def _conclude(
-        self, step: _Step, results: list[ExpectationResult], bad: dict[int, str]
-    ) -> None:
+    def _conclude(self, step: _Step, results: list[ExpectationResult], bad: dict[int, str]) -> None:
         """Check that there are results at all, and note who was left out."""
-        for order in self._sharing.orders:
-            if not step.found.is_done[order].any():
+        is_done = step.found.is_done
+        for order in () if is_done.all() else self._sharing.shares.orders:
+            if not is_done[order].any():
                 raise NumericalError(
                     f"{step.state.table.star_path}: no particle has a finite weight; check the "
                     "images, the reference and its grey scale"

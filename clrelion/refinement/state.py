@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.io.particle_table import ParticleTable
+from clrelion.refinement.processing_order import ProcessingOrder
 from clrelion.refinement.schedule_state import SamplingState, ScheduleState
 
 __all__ = ["HalfModel", "RunState"]
@@ -131,7 +132,7 @@ class RunState:
     is_continued: bool = False
     seeding_iteration: int = 0
     image_folder: str = ""
-    order: NDArray[np.int64] | None = None
+    order: ProcessingOrder | None = None
     skipped: dict[int, str] = field(default_factory=dict)
 
     @property

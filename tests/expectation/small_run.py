@@ -15,13 +15,15 @@ from clrelion.device.memory import MemoryBudget
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.noise_fill import NoiseFill
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
-from clrelion.expectation.results import ExpectationResult, ParticleResults
+from clrelion.expectation.results import RESULT_TYPES, ExpectationResult, ParticleResults
 from clrelion.expectation.settings import CtfRules, ExpectationSettings, ImageGeometry
 from clrelion.expectation.step import ExpectationStep
 from clrelion.io.particle_table import OpticsGroup, ParticleTable
 from clrelion.orientations.euler import euler_matrix
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.common_columns import CommonColumns
+from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.sharing import claims_on_all
 from tests.reference.expectation_step import StepResult, expectation_step, frequencies, project
 from tests.reference.phantoms import blob_map
@@ -90,7 +92,7 @@ class SmallRun:
 
     def results_of(self, step: ExpectationStep) -> tuple[ExpectationResult, ParticleResults]:
         """Run a step over all particles."""
-        results = ParticleResults.of(self.table)
+        results = room_for_results(self.table)
         order = np.array(sorted(self.images, key=lambda i: (self.table.optics_group[i], i)))
         claims = claims_on_all(order, self.table.optics_group)
         return step.run(claims, results), results
@@ -181,6 +183,14 @@ def particle_table(optics: list[OpticsGroup], groups: list[int], seed: int = 3) 
         source_row=np.arange(n) + 1,
         raw={},
     )
+
+
+def room_for_results(table: ParticleTable) -> ParticleResults:
+    """Room for the results of one process; at first it holds the present values."""
+    columns = CommonColumns(Communicator(), table.n, RESULT_TYPES)
+    results = ParticleResults.in_columns(columns.begin(table.rot_deg))
+    results.keep_others(table)
+    return results
 
 
 def simulated_image(

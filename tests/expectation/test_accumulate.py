@@ -19,13 +19,12 @@ from clrelion.expectation.images import ImagePower
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.part_numbers import PendingPart
 from clrelion.expectation.projections import Projector
-from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.stored_sums import PendingSums, StoredSums
 from clrelion.io.particle_table import ParticleTable
 from clrelion.maximization.sums import ParameterSums
-from tests.expectation.small_run import optics_group, particle_table, small_run
+from tests.expectation.small_run import optics_group, particle_table, room_for_results, small_run
 
 N = 37
 
@@ -41,7 +40,7 @@ class Desk:
         projector = Projector(session, self.settings.references)
         self.setup = OpticsSetup(session, self.settings, group, projector, 2.0)
         self.tables = OrientationTables.create(session, self.settings, self.table)
-        self.results = ParticleResults.of(self.table)
+        self.results = room_for_results(self.table)
         self.books = Accumulator(self.settings, self.table, self.results, is_exact)
 
     def add(self, of_part: Numbers, asked: list[str] | None = None) -> None:

@@ -20,7 +20,7 @@ from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.whole_sums import WholeUnits
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.parallel.sharing import claims_on_all
-from tests.expectation.small_run import SmallRun, small_run
+from tests.expectation.small_run import SmallRun, room_for_results, small_run
 from tests.expectation.test_step import case, deviations
 from tests.reference.fixed_to_real import fixed_to_real
 
@@ -145,7 +145,7 @@ def whole_step(
     step = run.step(session)
     step._stays_whole = True
     step._placement = replace(step._placement, **placement)
-    results = ParticleResults.of(run.table)
+    results = room_for_results(run.table)
     claims = claims_on_all(np.array(ids), run.table.optics_group)
     return step.run(claims, results), results
 

@@ -11,12 +11,11 @@ import pytest
 from clrelion.device.memory import MemoryBudget
 from clrelion.device.session import DeviceSession
 from clrelion.expectation.plan import _orientations_per_image
-from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.settings import LocalSearch
 from clrelion.orientations.sampling import OrientationGrid
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.sharing import claims_on_all
-from tests.expectation.small_run import particle_table, small_run
+from tests.expectation.small_run import particle_table, room_for_results, small_run
 from tests.reference.local_lists import sparse_search_space
 
 LOCAL = LocalSearch(3.75, 3.75, 3.75, centre_on_current=True)
@@ -46,7 +45,7 @@ def test_what_is_allocated_stays_within_the_plan(
     # the same particles again and again
     order = np.array(40 * [0, 2, 4] + 40 * [1, 3])
     claims = claims_on_all(order, run.table.optics_group)
-    run.step(session, budget).run(claims, ParticleResults.of(run.table))
+    run.step(session, budget).run(claims, room_for_results(run.table))
     assert n_bytes / 4 < peak <= n_bytes
 
 

@@ -12,10 +12,9 @@ from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.resident_images import ResidentImages
-from clrelion.expectation.results import ParticleResults
 from clrelion.expectation.step import ExpectationStep
 from clrelion.parallel.sharing import claims_on_all
-from tests.expectation.small_run import ROOMY, ImagesInMemory, small_run
+from tests.expectation.small_run import ROOMY, ImagesInMemory, room_for_results, small_run
 
 IMAGE = 4 * 16**2
 """Bytes of an image of the first optics group."""
@@ -78,7 +77,7 @@ def step_sums(
         session, run.settings, run.table, source, ROOMY, resident=resident
     )
     claims = claims_on_all(order, run.table.optics_group)
-    return step.run(claims, ParticleResults.of(run.table)).parameters.to_vector()
+    return step.run(claims, room_for_results(run.table)).parameters.to_vector()
 
 
 def first_group() -> Any:
@@ -179,6 +178,19 @@ def test_shares_that_move(card: DeviceSession) -> None:
     assert resident.is_waiting(int(small_run().table.optics_group[members[0]]))
     keep(resident, images, members, card)
     check_held(resident, images, members[1:], card)
+
+
+def test_images_of_those_who_were_helped_stay_for_one_step(card: DeviceSession) -> None:
+    """The share stays as it is; what was read of others' is given up all the same."""
+    images, members = CountingImages(small_run().images), first_group()
+    resident = resident_images(card, own=members[:-1])  # room for one more
+    resident.retain(members[:-1])
+    keep(resident, images, members, card)
+    check_held(resident, images, members, card)
+    for _ in range(2):
+        resident.retain(members[:-1].copy())
+        assert resident.find(members[-1:])[0].tolist() == [-1]
+        check_held(resident, images, members[:-1], card)
 
 
 def test_others_images_take_no_place_of_own_ones(card: DeviceSession) -> None:

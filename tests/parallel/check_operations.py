@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,10 +26,12 @@ from clrelion.maximization.half_maps import half_set_fsc
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import BackprojectionSums, join_low_resolution
 from clrelion.parallel.common_arrays import CommonArrays
+from clrelion.parallel.common_columns import CommonColumns
 from clrelion.parallel.common_rows import CommonRows
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.launch import join_ranks
+from clrelion.parallel.mpi import MpiCommunicator
 
 PADDING, R_MAX, ORI_SIZE = 2.0, 6, 16
 SHAPE = centred_shape(PADDING, R_MAX)
@@ -82,6 +85,49 @@ def rows(comm: Communicator) -> None:
             assert [one.dtype.str for one in (ids, flags, values)] == ["<i8", "|b1", "<f8"]
         assert others == [rank for rank in range(n) if rank != comm.rank]
         comm.barrier()
+
+
+def columns(comm: Communicator) -> None:
+    """Rows that each rank has filled are there on all; what was filled before stays as it was."""
+    n = comm.size
+    common = CommonColumns(comm, 1001, [np.float64, np.int64])
+    every = np.arange(1001)
+    filler = (7 * every + 3) % (n + 1) - 1  # -1: nobody
+    before = np.zeros(1001)
+    present, kept = before, before
+    for turn in range(4):
+        filled = common.begin(present)
+        comm.barrier()
+        assert (filled.done_by == -1).all()
+        comm.barrier()
+        mine = np.flatnonzero(filler == comm.rank)
+        filled.values[0][mine] = turn + mine / 8
+        filled.values[1][mine] = turn - mine
+        filled.done_by[mine] = comm.rank
+        comm.barrier()
+        common.join(filled)
+        assert (filled.done_by == filler).all()
+        is_done = filler >= 0
+        assert (filled.values[0][is_done] == (turn + every / 8)[is_done]).all()
+        assert (filled.values[1][is_done] == (turn - every)[is_done]).all()
+        np.testing.assert_array_equal(present, kept)
+        if turn != 1:  # once it is tried again
+            present = filled.values[0]
+        kept = present.copy()
+        comm.barrier()
+
+
+def two_nodes(comm: Communicator) -> None:
+    """As if the last rank were on a node of its own."""
+    assert isinstance(comm, MpiCommunicator)
+    nodes, leaders, last = comm.nodes, comm._leaders, comm.size - 1
+    is_leader = comm.rank in (0, last)
+    comm._leaders = comm._comm.Split(0 if is_leader else comm._mpi.UNDEFINED)
+    comm.nodes = [0] * last + [last]
+    rows(comm)
+    columns(comm)
+    common_arrays(comm)
+    comm.nodes, comm._leaders = nodes, leaders
 
 
 def failures(comm: Communicator) -> None:
@@ -258,17 +304,33 @@ def no_room_on_the_node(comm: Communicator) -> None:
         reduction(comm, exchange, is_ordered=False)
         halves(comm, exchange)
         common_arrays(comm)
+        columns(comm)
         exchange.close()
-    assert told.call_count == (2 if comm.is_first else 0)
+    # the exchange, the arrays, and those that carry the rows of the columns
+    assert told.call_count == (3 if comm.is_first else 0)
 
 
 def main() -> int:
-    """Check everything on this rank."""
+    """Check everything on this rank; if it is not content, no rank waits for it."""
     comm = join_ranks()
+    try:
+        check(comm)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        comm.abort(1)
+    sys.stdout.write(f"rank {comm.rank} of {comm.size} is content\n")
+    return 0
+
+
+def check(comm: Communicator) -> None:
+    """Check everything."""
     assert comm.size == int(sys.argv[1]), comm.size
     assert (comm.local_rank, comm.local_size) == (comm.rank, comm.size)
     messages(comm)
     rows(comm)
+    columns(comm)
+    two_nodes(comm)
     failures(comm)
     counters(comm)
     # through memory of the node, and by messages as between nodes
@@ -282,8 +344,6 @@ def main() -> int:
     common_arrays(comm)
     no_room_on_the_node(comm)
     comm.barrier()
-    sys.stdout.write(f"rank {comm.rank} of {comm.size} is content\n")
-    return 0
 
 
 if __name__ == "__main__":

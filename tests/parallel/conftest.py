@@ -84,9 +84,13 @@ def run_command(words: list[str], folder: Path, timeout: float) -> RanksEnded:
     """Run a command that must end in time, with the package of this tree."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = time.monotonic()
-    done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, timeout=timeout, check=False
-    )
+    try:
+        done = subprocess.run(
+            words, cwd=folder, env=environment, capture_output=True, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        said = (late.stderr or b"").decode(errors="replace")
+        pytest.fail(f"no end after {timeout:g} s; on standard error:\n{said[-3000:]}")
     out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     return RanksEnded(done.returncode, out, err, time.monotonic() - started)
 

@@ -12,7 +12,7 @@ import pytest
 
 from clrelion.parallel.communicator import Communicator, Counters
 from clrelion.parallel.first_shares import initial_owners
-from clrelion.parallel.sharing import WorkSharing, claims_on_all
+from clrelion.parallel.sharing import RankEnd, WorkSharing, claims_on_all
 
 
 class Board:
@@ -73,7 +73,6 @@ def run_ranks(size: int, work: Callable[[Communicator], Any]) -> list[Any]:
 
 ORDERS = [np.arange(0, 200)[::-1], np.arange(200, 397)]
 GROUPS = np.repeat([0, 1, 2], [100, 150, 147])
-USABLE = np.ones(397, dtype=np.bool_)
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4, 7])
@@ -100,7 +99,7 @@ def claim_everything(comm: Communicator, limit: int) -> Any:
     sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0] * comm.size)
     claimed: list[np.ndarray] = []
     for _ in range(4):
-        sharing.begin(USABLE, ORDERS)
+        sharing.begin(ORDERS)
         visits = sharing.visits()
         claimed = []
         while visits:
@@ -118,8 +117,8 @@ def claim_everything(comm: Communicator, limit: int) -> Any:
         done_by = np.full(397, -1, dtype=np.int32)
         for rank, ids in enumerate(everybody):
             done_by[ids] = rank
-        sharing.finish(done_by, [1.0] * comm.size, [1.0] * comm.size)
-    return mine, sharing.owners
+        sharing.finish(done_by, [RankEnd(1.0, 1.0, len(ids)) for ids in everybody])
+    return mine, sharing.shares.owners
 
 
 def share_results(comm: Communicator, mine: np.ndarray) -> list[np.ndarray]:
@@ -178,7 +177,7 @@ def test_unequal_ranks_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
         board.values[:] = 0
         now[0] = 0.0
         for one in ranks:
-            one.begin(USABLE, ORDERS)
+            one.begin(ORDERS)
         done: list[list[int]] = [[], []]
         work = [work_by_claims(ranks[r], seconds[r], done[r]) for r in (0, 1)]
         ended = clocked(work, now)
@@ -186,14 +185,14 @@ def test_unequal_ranks_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
         for rank in (0, 1):
             done_by[done[rank]] = rank
         assert (done_by >= 0).all()
-        rates = [one.measured_rate() for one in ranks]
+        ends = [ranks[r].end_of_rank(ended[r], len(done[r])) for r in (0, 1)]
         for one in ranks:
-            one.finish(done_by, rates, ended)
+            one.finish(done_by, ends)
     # 331 seconds if nothing were lost; with equal shares it would be 990
     assert max(ended) < 1.15 * 397 * 5 / 6
     assert max(ended) - min(ended) < 45  # the last claim of the slow one
     assert 4.0 < len(done[0]) / len(done[1]) < 6.0
-    assert (ranks[0].owners == done_by).all()
+    assert (ranks[0].shares.owners == done_by).all()
 
 
 def work_ahead(
@@ -239,7 +238,7 @@ def test_a_device_of_unknown_speed(
         board.values[:] = 0
         now[0] = 0.0
         for one in ranks:
-            one.begin(np.ones(n, dtype=np.bool_), order)
+            one.begin(order)
         done: list[list[int]] = [[], []]
         work = [work_ahead(ranks[r], costs[r], done[r]) for r in (0, 1)]
         ended = clocked(work, now)
@@ -247,9 +246,9 @@ def test_a_device_of_unknown_speed(
         assert sum(counts) == n
         done_by = np.zeros(n, dtype=np.int32)
         done_by[done[1]] = 1
-        rates = [one.measured_rate() for one in ranks]
+        ends = [ranks[r].end_of_rank(ended[r], len(done[r])) for r in (0, 1)]
         for one in ranks:
-            one.finish(done_by, rates, ended)
+            one.finish(done_by, ends)
         ideal = n * seconds * slowness / (slowness + 1)
         late = built if iteration == 0 else 0.0
         assert max(ended) - min(ended) < 0.1 * ideal + late
@@ -273,7 +272,7 @@ def test_a_device_that_takes_longer_to_begin_than_the_others_for_everything(
         board.values[:] = 0
         now[0] = 0.0
         for one in ranks:
-            one.begin(np.ones(n, dtype=np.bool_), order)
+            one.begin(order)
         done: list[list[int]] = [[], []]
         work = [
             work_ahead(ranks[r], (begins[r], 0.02, longer * seconds[r]), done[r]) for r in (0, 1)
@@ -281,10 +280,10 @@ def test_a_device_that_takes_longer_to_begin_than_the_others_for_everything(
         ended = clocked(work, now)
         done_by = np.zeros(n, dtype=np.int32)
         done_by[done[1]] = 1
-        rates = [one.measured_rate() for one in ranks]
+        ends = [ranks[r].end_of_rank(ended[r], len(done[r])) for r in (0, 1)]
         for one in ranks:
-            one.finish(done_by, rates, ended)
-        assert (ranks[0].owners == ranks[1].owners).all()
+            one.finish(done_by, ends)
+        assert (ranks[0].shares.owners == ranks[1].shares.owners).all()
         assert sum(map(len, done)) == n
         counts.append(len(done[1]))
         times.append(max(ended) / longer)
@@ -322,7 +321,7 @@ def test_batches_are_small_only_where_that_takes_time(
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     sharing = WorkSharing(ClockedRank(0, 2, Board(2)), ORDERS, GROUPS, [1.0, 1.0])
-    sharing.begin(USABLE, ORDERS)
+    sharing.begin(ORDERS)
     half = sharing.visits()[0][0]
     claims, sizes = sharing.claims(half, helps=False), []
     while (group := claims.next_group()) is not None:
@@ -330,7 +329,7 @@ def test_batches_are_small_only_where_that_takes_time(
             sizes.append(n)
             now[0] += seconds_each * n
             sharing.count_done(n)
-    assert sum(sizes) == len(sharing.share(half, 0)) > 3 * 64
+    assert sum(sizes) == len(sharing.shares.of(half, 0)) > 3 * 64
     assert len(sizes) == n_batches
     if n_batches == 4:  # of about one size, but for the border of an optics group
         assert min(sizes) > 40
@@ -341,14 +340,14 @@ def test_help_for_once_moves_nothing() -> None:
 
     def work(comm: Communicator) -> Any:
         sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0, 1.0])
-        before = sharing.owners.copy()
+        before = sharing.shares.owners.copy()
         late = before.copy()
         late[ORDERS[0][:40]] = 1  # rank 1 did these of rank 0's half-set
         moved = []
         for done_by in (late, before, late, before, late, late):
-            sharing.begin(USABLE, ORDERS)
-            sharing.finish(done_by, [1.0, 1.0], [1.0, 1.0])
-            moved.append(int((sharing.owners != before).sum()))
+            sharing.begin(ORDERS)
+            sharing.finish(done_by, [RankEnd(1.0, 1.0, 200)] * 2)
+            moved.append(int((sharing.shares.owners != before).sum()))
         return moved
 
     for moved in run_ranks(2, work):
@@ -358,8 +357,8 @@ def test_help_for_once_moves_nothing() -> None:
 def test_help_that_costs_more_than_it_gains_is_not_given() -> None:
     """What its owner does from its device at once is not read again by another."""
     sharing = WorkSharing(ThreadRank(0, 2, Board(2)), ORDERS, GROUPS, [1.0, 1.0])
-    sharing._started = time.monotonic() - 1.0
-    sharing._done = [(time.monotonic(), 1000)]  # particles a second, of both ranks
+    sharing._speeds._started = time.monotonic() - 1.0
+    sharing.count_done(1000)  # particles a second, of both ranks
     assert sharing._help_with(1, 50) in (25, 26)
     sharing.seconds_to_fetch = 1e-3
     assert sharing._help_with(1, 50) == 0
@@ -379,14 +378,14 @@ def test_a_single_process_takes_whole_batches_in_order() -> None:
 def test_static_shares_are_not_helped_with() -> None:
     def work(comm: Communicator) -> Any:
         sharing = WorkSharing(comm, ORDERS, GROUPS, [1.0, 3.0], is_static=True)
-        sharing.begin(USABLE, ORDERS)
+        sharing.begin(ORDERS)
         assert all(not helps for _, helps in sharing.visits())
         assert sharing.half_to_help(0.0) is None
         claims = sharing.claims(0, helps=True)
         taken = 0
         while (group := claims.next_group()) is not None:
             taken += len(claims.claim(group, 10**6))
-        return taken, len(sharing.share(0, comm.rank))
+        return taken, len(sharing.shares.of(0, comm.rank))
 
     for taken, share in run_ranks(2, work):
         assert taken == share

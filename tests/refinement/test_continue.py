@@ -80,7 +80,7 @@ def assert_same_iteration(folder: Path, first: str, second: str, group: str, hal
     n_equal = 0
     for i in range(tables[0].n):
         angles = [[[t.rot_deg[i], t.tilt_deg[i], t.psi_deg[i]]] for t in tables]
-        offsets = [[[t.origin_x_angst[i], t.origin_y_angst[i]]] for t in tables]
+        offsets = [[[t.origin_x_angst[i]], [t.origin_y_angst[i]]] for t in tables]
         classes = [[t.class_number[i]] for t in tables]
         found = measure_changes(
             angles_distance_deg(angles[0], angles[1], PointGroup.from_name(group).operators),
@@ -276,8 +276,8 @@ class TestRelionFiles:
                 np.stack([before.rot_deg, before.tilt_deg, before.psi_deg], -1),
                 PointGroup.from_name("D2").operators,
             ),
-            np.stack([after.origin_x_angst, after.origin_y_angst], -1),
-            np.stack([before.origin_x_angst, before.origin_y_angst], -1),
+            [after.origin_x_angst, after.origin_y_angst],
+            [before.origin_x_angst, before.origin_y_angst],
             after.class_number, before.class_number,
         )  # fmt: skip
         assert found.orientations_deg < 10  # of all orientations: 30 degrees and more

@@ -14,7 +14,8 @@ import pytest
 from clrelion.device.memory import MemoryBudget
 from clrelion.errors import NumericalError, StarError
 from clrelion.expectation.accumulate import empty_sums
-from clrelion.expectation.results import ExpectationResult, ParticleResults
+from clrelion.expectation.results import RESULT_TYPES, ExpectationResult, ParticleResults
+from clrelion.parallel.common_columns import CommonColumns
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
@@ -26,7 +27,7 @@ from clrelion.refinement.expectation_setup import (
     is_cross_correlation,
     reference_transforms,
 )
-from clrelion.refinement.processing_order import orders_of_halves
+from clrelion.refinement.processing_order import ProcessingOrder, order_of_run
 from clrelion.refinement.progress import no_progress
 from clrelion.refinement.schedule import ImageSizes
 from clrelion.refinement.shared_expectation import SharedExpectation
@@ -98,7 +99,7 @@ def test_low_resolutions_left_out_of_the_comparison() -> None:
 
 def test_seeded_classes() -> None:
     state = run_state(3, seeding_iteration=2)
-    state.order = np.arange(state.table.n)[::-1]
+    state.order = ProcessingOrder(np.arange(state.table.n)[::-1].copy(), [])
     first = considered_classes(state, 1, 5)
     assert first is not None
     assert not first.any()
@@ -138,13 +139,14 @@ def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     profile = SimpleNamespace(timer=lambda _: contextlib.nullcontext())
     session: Any = SimpleNamespace(is_cpu=True, real=np.float32, profile=profile)
     budget = MemoryBudget(10**9, 10**9, 0, None, 10**9)
-    orders = orders_of_halves(state, 1)
+    orders = order_of_run(state, 1).halves
     sharing = WorkSharing(Communicator(), orders, state.table.optics_group, [1.0])
     comm = Communicator()
     exchange = BlockExchange(comm, 0)
+    columns = CommonColumns(comm, state.table.n, RESULT_TYPES)
     resident: Any = SimpleNamespace(fill_room=lambda: None, is_empty=True)
     runs = SharedExpectation(
-        comm, session, budget, anything, others, sharing, exchange, resident
+        comm, session, budget, anything, others, sharing, columns, exchange, resident
     )
     runs.run(
         state, lambda _: settings, settings, anything, orders, is_last, "Expectation", no_progress
@@ -166,7 +168,7 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
             ids: list[int] = []
             while (group := claims.next_group()) is not None:
                 ids += claims.claim(group, 100).tolist()
-            found.is_done[ids] = True
+            found.done_by[ids] = found.rank
             steps.append((self.others, sorted(ids)))
             return started(ExpectationResult(empty_sums(self.settings), [anything]))
 

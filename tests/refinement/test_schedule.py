@@ -190,7 +190,7 @@ def test_measured_changes() -> None:
     turned = angles + np.array([[90.0, 0.0, 0.0], [0.0, 0.0, 6.0]])
     changes = measure_changes(
         angles_distance_deg(turned, angles, PointGroup.from_name("C4").operators),
-        [[1.0, 0.0], [0.0, 3.0]],
+        [[1.0, 0.0], [0.0, 3.0]],  # x, y
         np.zeros((2, 2)),
         [0, 1],
         [0, 0],
@@ -199,6 +199,18 @@ def test_measured_changes() -> None:
     assert changes.offsets_angst == pytest.approx(np.sqrt(10.0 / 4))
     # A rotation in the plane moves two of the three rows.
     assert changes.orientations_deg == pytest.approx(0.5 * (2.0 / 3.0) * 6.0)
+
+
+def test_measured_changes_are_those_of_the_plain_formulae() -> None:
+    """To the last bit: decisions hang on them, and runs are to be repeatable."""
+    n, rng = 10_007, np.random.default_rng(4)
+    turned, new, old = rng.uniform(0, 9, n), rng.normal(0, 3, (2, n)), rng.normal(0, 3, (2, n))
+    classes = rng.integers(0, 3, (2, n))
+    found = measure_changes(turned, new, old, *classes)
+    assert found.classes == np.mean(classes[0] != classes[1])
+    moved = np.stack(list(new), -1) - np.stack(list(old), -1)
+    assert found.offsets_angst == np.sqrt(np.sum(moved**2) / (2 * n))
+    assert found.orientations_deg == np.mean(turned)
 
 
 def test_change_counter() -> None:

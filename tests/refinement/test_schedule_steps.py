@@ -131,8 +131,8 @@ def next_state(
             before.columns("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
             turned.operators,
         ),
-        after.columns("rlnOriginXAngst", "rlnOriginYAngst"),
-        before.columns("rlnOriginXAngst", "rlnOriginYAngst"),
+        after.columns("rlnOriginXAngst", "rlnOriginYAngst").T,
+        before.columns("rlnOriginXAngst", "rlnOriginYAngst").T,
         after.columns("rlnClassNumber"),
         before.columns("rlnClassNumber"),
     )
