@@ -44,6 +44,10 @@ class ContinueError(ClrelionError, ValueError):
     """A run cannot be continued from the given optimiser file."""
 
 
+class RanksDisagreeError(ClrelionError, RuntimeError):
+    """Ranks have found different values where all must find the same; names the ranks."""
+
+
 class PeerFailed(ClrelionError):  # noqa: N818  (the failure is another rank's)
     """Another rank cannot go on, and has said why."""
 

@@ -216,21 +216,27 @@ class _WindowCounters(Counters):
         self._rank = int(comm.rank)
         item = np.dtype(np.int64).itemsize
         with lock:
-            self._window = mpi.Win.Allocate(n * item, item, comm=comm)
+            self._window = mpi.Win.Allocate(2 * n * item, item, comm=comm)
             self._window.Lock_all()
-        self._n = n
-        self.reset()
+        self._n, self._first = n, 0
+        self._clear(0)
+        self._clear(n)
+        barrier()
 
     def reset(self) -> None:
         """Set all to zero, on all ranks together."""
         self._barrier()
-        for index in range(self._n):
+        # those in use from now on were cleared before; nobody uses the others any more
+        self._clear(self._first)
+        self._first = self._n - self._first
+
+    def _clear(self, first: int) -> None:
+        for index in range(first, first + self._n):
             self._fetch(self._rank, index, 0, self._mpi.REPLACE)
-        self._barrier()
 
     def add(self, rank: int, index: int, amount: int) -> int:
         """Raise a counter and give the value it had before, in one step that nothing divides."""
-        return self._fetch(rank, index, amount, self._mpi.SUM)
+        return self._fetch(rank, self._first + index, amount, self._mpi.SUM)
 
     def _fetch(self, rank: int, index: int, amount: int, operation: Any) -> int:
         given, before = np.array(amount, dtype=np.int64), np.zeros(1, dtype=np.int64)

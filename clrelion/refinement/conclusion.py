@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
+import numpy as np
+
+from clrelion.errors import PeerFailed, RanksDisagreeError
 from clrelion.expectation.results import ParticleResults
 from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.maximization_step import MaximizationResult
 from clrelion.refinement.schedule import (
+    HiddenVariableChanges,
     current_resolution,
     hidden_variable_changes,
     measure_changes,
@@ -18,6 +22,9 @@ from clrelion.refinement.schedule import (
 from clrelion.refinement.state import RunState
 
 __all__ = ["conclude_iteration"]
+
+_ROUNDING = 1e-6
+"""Sums over particles may differ by so much between unlike machines."""
 
 
 def conclude_iteration(
@@ -37,6 +44,11 @@ def conclude_iteration(
         Of the two steps.
     current_size
         S of the expectation step, px.
+
+    Raises
+    ------
+    RanksDisagreeError, PeerFailed
+        The ranks do not have the same results of the particles.
     """
     table = state.table
     # large arrays are not copied where all particles are done, as they mostly are
@@ -75,7 +87,38 @@ def conclude_iteration(
     state.references_ctf_corrected = True
     state.current_size = current_size
     state.iteration = iteration
+    of_ranks = comm.allgather((changes, state.schedule, state.sampling, state.perturbation))
+    _check_agreement(state, [of_rank[0] for of_rank in of_ranks], comm)
     # decisions hang on these: they are the same to the last bit even on unlike machines
-    state.schedule, state.sampling, state.perturbation = comm.bcast(
-        (state.schedule, state.sampling, state.perturbation)
+    _, state.schedule, state.sampling, state.perturbation = of_ranks[0]
+
+
+def _check_agreement(
+    state: RunState, changes: list[HiddenVariableChanges], comm: Communicator
+) -> None:
+    """See that all ranks have the same results of the particles: they hold new and old ones.
+
+    Raises
+    ------
+    RanksDisagreeError
+        They have not; on rank 0, as the others need not say it too.
+    PeerFailed
+        On these.
+    """
+    strange = [
+        rank
+        for rank, of_rank in enumerate(changes)
+        if not np.allclose(astuple(of_rank), astuple(changes[0]), rtol=_ROUNDING, atol=0.0)
+    ]
+    if not strange:
+        return
+    comm.has_agreed_to_fail = True
+    names = ", ".join(map(comm.where, strange))
+    message = (
+        f"{state.table.star_path}: after iteration {state.iteration} other poses are known to "
+        f"{names} than to {comm.where(0)}, which is a fault of clrelion, of the MPI library or of "
+        f"a host's memory; continue from iteration {state.iteration - 1} with --continue"
     )
+    if comm.is_first:
+        raise RanksDisagreeError(message)
+    raise PeerFailed(message)

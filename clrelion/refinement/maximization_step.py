@@ -184,11 +184,19 @@ class Maximization:
         of_ranks = self._comm.allgather(spectra)
         self._maps_of_all.spread()
         new = [
-            self._model(state, i, model, result.parameters, rooms[i],
+            self._model(state, i, model, result.parameters,
                         [of_ranks[owner][i][k] for k, owner in enumerate(owners[i])], fsc,
-                        iteration, is_cross_correlation, is_joined)
+                        is_cross_correlation, is_joined)
             for i, (model, result) in enumerate(zip(models, results, strict=True))
         ]  # fmt: skip
+        # the same on all ranks to the last bit
+        new = [
+            replace(model, maps=of_model)
+            for model, of_model in zip(self._comm.bcast(new), rooms, strict=True)
+        ]
+        if iteration < state.seeding_iteration:
+            for model in new:
+                model.seed_from_first()
         if len(new) == 2:
             # both halves use equal image sizes (specification M 4.1.10)
             new[1].ave_pmax = new[0].ave_pmax
@@ -263,14 +271,12 @@ class Maximization:
         i_half: int,
         model: HalfModel,
         sums: ParameterSums,
-        maps: list[NDArray[np.float64]],
         spectra: list[ReconstructionSpectra],
         fsc: NDArray[np.float64] | None,
-        iteration: int,
         is_cross_correlation: bool,
         is_joined: bool,
     ) -> HalfModel:
-        """Make the new model, the same on all ranks to the last bit."""
+        """Make the new model, but for its maps."""
         options = self._options
         new = replace(
             model,
@@ -288,9 +294,6 @@ class Maximization:
             ave_pmax=mean_pmax(sums),
         )
         self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
-        new = replace(self._comm.bcast(new), maps=maps)
-        if iteration < state.seeding_iteration:
-            new.seed_from_first()
         return new
 
     def _finished(self, state: RunState, volume: Map, is_last: bool) -> Map:
@@ -370,10 +373,8 @@ class Maximization:
             new.avg_norm_correction = average_norm_correction(sums, new.avg_norm_correction)
         if not is_cross_correlation:
             if does_scale(options, state):
-                rows = np.arange(state.table.n) if is_joined else state.members(i_half)
-                counts = np.bincount(
-                    state.table.scale_group[rows], minlength=len(new.scale_correction)
-                )
+                of_models = state.membership.by_scale_group
+                counts = np.sum(of_models, axis=0) if is_joined else of_models[i_half]
                 new.scale_correction = scale_corrections(sums, counts)
             if not options.fix_sigma_noise:
                 premultiplied = [o.ctf_premultiplied for o in state.table.optics]

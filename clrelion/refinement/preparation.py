@@ -168,7 +168,7 @@ class Preparation:
         )
         for i_half in self._expectation.halves_of_rank()[: None if placement.stays else 1]:
             references(i_half)
-        self._update_tau2(state, references)
+        all_stay = self._meet(state, references, placement.stays)
 
         def accuracies(shows: ProgressMaker) -> None:
             self._estimate_accuracies(state, references, sizes, iteration, shows)
@@ -176,7 +176,7 @@ class Preparation:
         steering = state.schedule, state.sampling, self._policy, iteration
         is_steered = self._options.allow_coarser_sampling or refinement_is_due(*steering)
         # references that are not kept would have to be made again
-        waits = not is_steered and all(self._comm.allgather(placement.stays))
+        waits = not is_steered and all_stay
         if not waits:
             accuracies(progress)
         self._update_sampling(state, iteration)
@@ -191,18 +191,24 @@ class Preparation:
         bare = self._settings(state, 0, [], sizes, iteration)
         return Ready(sizes, settings_of, bare, placement, meanwhile)
 
-    def _update_tau2(self, state: RunState, references: References) -> None:
-        """Take tau2 from the references, for all ranks from the rank that reconstructs them."""
-        if self._has_fixed_tau2:
-            return
+    def _meet(self, state: RunState, references: References, stays: bool) -> bool:
+        """Give all ranks tau2 from the references, and tell whether all keep these.
+
+        tau2 of a half-set comes from the rank that reconstructs it.
+        """
+        mine = {}
         # the first half-set's last: its references are wanted next
         for i_half, model in reversed(list(enumerate(state.models))):
-            owner = self._expectation.owner(i_half)
-            if owner == self._comm.rank:
+            if self._expectation.owner(i_half) == self._comm.rank and not self._has_fixed_tau2:
                 for k, transform in enumerate(references(i_half)):
                     if transform is not None:
                         model.tau2[k] = transform.power_spectrum
-            model.tau2 = self._comm.bcast(model.tau2, owner)
+                mine[i_half] = model.tau2
+        of_ranks = self._comm.allgather((stays, mine))
+        for _, of_rank in of_ranks:
+            for i_half, tau2 in of_rank.items():
+                state.models[i_half].tau2 = tau2
+        return all(stays for stays, _ in of_ranks)
 
     def _settings(
         self,

@@ -46,9 +46,9 @@ def order_of_run(state: RunState, random_seed: int) -> ProcessingOrder:
     if state.order is None or len(state.order.halves) != len(state.models):
         everybody = processing_order(state.table, random_seed + 1 if random_seed else 0)
         halves = []
-        for i_half in range(len(state.models)):
+        for rows in state.membership.rows:
             is_member = np.zeros(state.table.n, dtype=np.bool_)
-            is_member[state.members(i_half)] = True
+            is_member[rows] = True
             halves.append(everybody[is_member[everybody]])
         state.order = ProcessingOrder(everybody, halves)
     return state.order

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from clrelion.device.memory import MemoryBudget
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
@@ -51,7 +49,6 @@ class RunPlanner:
         self._options = options
         self._group = point_group
         self._policy = policy
-        self._counted: dict[bool, tuple[int, ...]] = {}
 
     def plan(self, state: RunState, is_last: bool) -> RunPlan:
         """Plan all iterations to come; ``is_last``: the next one is the last."""
@@ -68,19 +65,12 @@ class RunPlanner:
     def _limits(self) -> DeviceLimits:
         return DeviceLimits.of(self._session, self.budget)
 
-    def _numbers_of_images(self, state: RunState) -> tuple[int, ...]:
-        """Images of a half-set, or of all, by optics group; the same in all iterations of a run."""
-        if state.is_split not in self._counted:
-            table, members = state.table, state.members(0)
-            counts = np.bincount(table.optics_group[members], minlength=len(table.optics))
-            self._counted[state.is_split] = tuple(counts.tolist())
-        return self._counted[state.is_split]
-
     def _sizes(self, state: RunState) -> RunSizes:
         options = self._options
+        counts = state.membership.by_optics_group[0]
         groups = [
-            ImageGroup(o.box_px, o.pixel_size_angst, n)
-            for o, n in zip(state.table.optics, self._numbers_of_images(state), strict=True)
+            ImageGroup(o.box_px, o.pixel_size_angst, int(n))
+            for o, n in zip(state.table.optics, counts, strict=True)
         ]
         return RunSizes(
             ori_size=state.ori_size,

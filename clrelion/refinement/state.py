@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.io.particle_table import ParticleTable
+from clrelion.refinement.membership import Membership
 from clrelion.refinement.processing_order import ProcessingOrder
 from clrelion.refinement.schedule_state import SamplingState, ScheduleState
 
@@ -116,6 +117,8 @@ class RunState:
         Processing order of the particles, once it is made.
     skipped
         Rows of the table that were left out, with the reason.
+    known_membership
+        `membership`, once it is found out.
     """
 
     table: ParticleTable
@@ -134,6 +137,7 @@ class RunState:
     image_folder: str = ""
     order: ProcessingOrder | None = None
     skipped: dict[int, str] = field(default_factory=dict)
+    known_membership: Membership | None = field(default=None, repr=False)
 
     @property
     def is_split(self) -> bool:
@@ -170,8 +174,10 @@ class RunState:
         models = [replace(model, tau2=model.tau2.copy()) for model in self.models]
         return replace(self, table=copy.copy(self.table), models=models, skipped=dict(self.skipped))
 
-    def members(self, i_half: int) -> NDArray[np.int64]:
-        """Rows of the table that belong to model ``i_half``, in table order."""
-        if not self.is_split:
-            return np.arange(self.table.n)
-        return np.flatnonzero(self.table.random_subset == i_half + 1)
+    @property
+    def membership(self) -> Membership:
+        """Which particles belong to which model and groups."""
+        n_models = len(self.models)
+        if self.known_membership is None or not self.known_membership.is_of(self.table, n_models):
+            self.known_membership = Membership(self.table, n_models)
+        return self.known_membership

@@ -153,7 +153,7 @@ def counters(comm: Communicator) -> None:
     """Every number is given out once, whoever asks."""
     counts = comm.counters(2)
     with comm.progressing():
-        for _ in range(2):
+        for _ in range(4):
             counts.reset()
             mine = [counts.add(comm.size - 1, 1, 3) for _ in range(200)]
             everybody = sorted(value for part in comm.allgather(mine) for value in part)
