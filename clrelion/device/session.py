@@ -372,6 +372,12 @@ class DeviceSession:
         """Give freed blocks back to the driver."""
         self._pool.release_unused()
 
+    def close(self) -> None:
+        """Give back what is kept for further work; arrays still in use go with their last user."""
+        self._kernels.clear()
+        self.kept.clear()
+        self.release_unused()
+
     def memory_budget(self, limit_bytes: int | None = None) -> MemoryBudget:
         """How much this session may allocate in all, what it holds now included.
 

@@ -72,7 +72,6 @@ class Iteration:
         self._expectation = expectation
         self._maximization = maximization
         self._comm = comm
-        self._progress: ProgressMaker = no_progress
 
     @property
     def budget(self) -> MemoryBudget:
@@ -100,7 +99,7 @@ class Iteration:
             With the unregularised half maps, where they are wanted.
         """
         iteration = state.iteration + 1
-        self._progress = progress if self._comm.is_first else no_progress
+        shown = progress if self._comm.is_first else no_progress
         is_last = self._converges(state)
         before = state.snapshot()
         while True:
@@ -122,7 +121,7 @@ class Iteration:
         n_maps = 1 if is_last and state.is_split else n_own
         with (
             self._session.profile.timer("maximization"),
-            self._progress(n_own + n_maps, f"Maximization iteration {iteration}", "maps") as bar,
+            shown(n_own + n_maps, f"Maximization iteration {iteration}", "maps") as bar,
         ):
             is_cc = is_cross_correlation(state, self._options, iteration)
             made = self._maximization.run(
@@ -143,7 +142,8 @@ class Iteration:
         self, state: RunState, iteration: int, is_last: bool, progress: ProgressMaker
     ) -> tuple[ImageSizes, list[ExpectationResult], ParticleResults, list[list[int]]]:
         """Run the expectation step; the references are gone when it ends."""
-        ready = self._preparation.prepare(state, iteration, is_last, self._progress)
+        shown = progress if self._comm.is_first else no_progress
+        ready = self._preparation.prepare(state, iteration, is_last, shown)
         label = f"Expectation iteration {iteration}"
         if not self._options.auto_refine:
             label += f" of {self._options.max_iterations}"

@@ -102,6 +102,24 @@ def run_refinement(
     started = time.monotonic()
     comm, diary = comm or Communicator(), diary or Diary()
     prepared = prepare_run(options, session, comm, progress)
+    try:
+        return _run(prepared, command_line, progress, comm, diary, on_written, started)
+    finally:
+        if session is None:
+            # a process may go on to something else
+            prepared.session.close()
+
+
+def _run(
+    prepared: PreparedRun,
+    command_line: str,
+    progress: ProgressMaker,
+    comm: Communicator,
+    diary: Diary,
+    on_written: Callable[[Written], None] | None,
+    started: float,
+) -> RunSummary:
+    """Run what has been set up to its end."""
     options, state = prepared.options, prepared.state
     run = _Run(prepared, command_line, comm, diary, on_written)
     run.print_plan(state)
@@ -214,7 +232,7 @@ class _Run:
         if self._options.deterministic and self._has_iterated:
             self._go_on_as_continued(state)
         self._has_iterated = True
-        made = self._iteration.run(state, with_check(progress, self.check_abort))
+        made = self._iteration.run(state, with_check(progress, self._pipeline.check_abort))
         is_final = state.schedule.has_converged
         of_ranks = self._comm.allgather(self._seconds(started))
         if not self._comm.is_first:
@@ -238,8 +256,8 @@ class _Run:
         lines = [*iteration_lines(state, self._options), *profile.table().splitlines()]
         if len(of_ranks) > 1:
             lines += rank_lines(of_ranks)
-        for line in lines:
-            _log.info("%s", line)
+        # in one go: the devices wait for the next iteration
+        _log.info("%s", "\n".join(lines))
         if state.skipped:
             _log.warning("%d particles were left out of this iteration", len(state.skipped))
 

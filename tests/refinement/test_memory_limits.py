@@ -17,6 +17,10 @@ from clrelion.cli.parser import parse_refine
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceMemoryError
 from clrelion.io.particle_table import read_particles
+from clrelion.options import RefineOptions
+from clrelion.parallel.communicator import Communicator
+from clrelion.refinement import set_up
+from clrelion.refinement.devices import open_session
 from clrelion.refinement.run import run_refinement
 from tests.reference.refine_program import (
     CLASS3D,
@@ -33,13 +37,18 @@ LAST = "--continue out/run_it001_optimiser.star --force_converge --auto_iter_max
 CLASSES = changed(CLASS3D, "--K 2 --iter 2")
 
 
-def run(session: DeviceSession, arguments: str) -> int:
-    """Run in this process; gives the most bytes that were on the device."""
-    before = session.allocated_bytes
-    session.peak_bytes = 0
+def run(session: DeviceSession | None, arguments: str) -> None:
+    """Run in this process, on a session of the run's own if there is none."""
     options = parse_refine(shlex.split(arguments)).options
     Path(options.output_root).parent.mkdir(exist_ok=True)
     run_refinement(options, arguments, session=session)
+
+
+def peak_of(session: DeviceSession, arguments: str) -> int:
+    """Run; gives the most bytes that were on the device."""
+    before = session.allocated_bytes
+    session.peak_bytes = 0
+    run(session, arguments)
     return session.peak_bytes - before
 
 
@@ -94,10 +103,10 @@ JOINED = ["class001.mrc", "half1_class001_unfil.mrc", "half2_class001_unfil.mrc"
 def test_limits(cards: dict[str, DeviceSession], unlimited: None, name: str, limit: int) -> None:
     """Last iteration of auto-refine, to Nyquist, and a classification."""
     root = f"{name}{limit}"
-    peak = run(cards[name], f"{LAST} --o {root}/run --memory_limit {limit}MB")
+    peak = peak_of(cards[name], f"{LAST} --o {root}/run --memory_limit {limit}MB")
     assert peak <= limit * MIB
     assert_equal_results(f"{root}/run", f"{name}/run", JOINED)
-    peak = run(cards[name], changed(CLASSES, f"--o {root}/classes --memory_limit {limit}MB"))
+    peak = peak_of(cards[name], changed(CLASSES, f"--o {root}/classes --memory_limit {limit}MB"))
     assert peak <= limit * MIB
     maps = ["class001.mrc", "class002.mrc"]
     assert_equal_results(f"{root}/classes_it002", f"{name}/classes_it002", maps)
@@ -114,7 +123,7 @@ def test_tiles(
     """Volumes of 17 and 35 MB in less: by tiles, and one after the other."""
     root = f"{name}{limit}"
     with caplog.at_level(logging.INFO, "clrelion"):
-        peak = run(cards[name], f"{LAST} --o {root}/run --memory_limit {limit}MB")
+        peak = peak_of(cards[name], f"{LAST} --o {root}/run --memory_limit {limit}MB")
     assert "tiles" in caplog.text
     assert_equal_results(f"{root}/run", f"{name}/run", JOINED)
     assert peak <= limit * MIB
@@ -205,3 +214,23 @@ def test_failing_allocations(
     assert "going on with" in caplog.text
     maps = ["class001.mrc", "class002.mrc"]
     assert_equal_results(f"{root}/classes_it002", f"{name}/classes_it002", maps)
+
+
+def test_the_memory_of_a_run_is_given_back(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its end: a notebook may go on for hours before Python looks for garbage."""
+    opened: list[DeviceSession] = []
+
+    def noted(options: RefineOptions, comm: Communicator) -> DeviceSession:
+        opened.append(open_session(options, comm))
+        return opened[0]
+
+    monkeypatch.setattr(set_up, "open_session", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        run(None, changed(CLASSES, "--o back/classes"))
+    finally:
+        gc.enable()
+    (session,) = opened
+    assert session.peak_bytes > 0
+    assert session.held_bytes == 0
