@@ -1,4 +1,4 @@
-"""How much memory of a device is free now, by whatever its vendor offers."""
+"""How much memory of a device is free now, by whatever its vendor offers, and may be used."""
 
 from __future__ import annotations
 
@@ -13,12 +13,46 @@ import numpy as np
 import pyopencl as cl
 
 from clrelion.device.choice import DeviceInfo
+from clrelion.device.memory import LARGEST_BUFFER_BYTES, MemoryBudget, margin_of_total
 
 logger = logging.getLogger(__name__)
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USAGE = Path("/sys/fs/cgroup/memory.current")
 _MEMINFO = Path("/proc/meminfo")
+# What a deterministic session counts on instead of what is free.
+_FIXED_SHARE = 0.8
+# A CPU device shares its memory with the images and volumes of the host.
+_HOST_SHARE = 0.25
+
+
+def device_budget(
+    info: DeviceInfo, is_cpu: bool, is_fixed: bool, held_bytes: int, limit_bytes: int | None
+) -> MemoryBudget:
+    """How much of a device a session may use.
+
+    Parameters
+    ----------
+    is_cpu
+        It is treated as one.
+    is_fixed
+        Nothing may depend on what happens to be free.
+    held_bytes
+        What the session holds already.
+    limit_bytes
+        The user's limit, or None.
+    """
+    total = info.global_memory_bytes
+    if is_fixed:
+        free = available = int(_FIXED_SHARE * total)
+    else:
+        free = min(total, free_memory_bytes(info) + held_bytes)
+        available = host_available_bytes() or total
+    margin = margin_of_total(total)
+    if is_cpu:
+        margin = max(margin, free - int(_HOST_SHARE * available))
+    largest = min(info.max_allocation_bytes, LARGEST_BUFFER_BYTES)
+    return MemoryBudget(total, free, margin, limit_bytes, largest)
 
 
 def free_memory_bytes(info: DeviceInfo) -> int:

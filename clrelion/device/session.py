@@ -17,13 +17,11 @@ from clrelion.device.choice import DeviceInfo, choose_device
 from clrelion.device.kernel import Kernel
 from clrelion.device.large_copies import copy_on_device
 from clrelion.device.memory import (
-    LARGEST_BUFFER_BYTES,
     MemoryBudget,
-    margin_of_total,
     raise_if_out_of_memory,
     translated_allocation_errors,
 )
-from clrelion.device.memory_info import free_memory_bytes, host_available_bytes
+from clrelion.device.memory_info import device_budget
 from clrelion.device.pinned import pinned
 from clrelion.device.profile import Profile
 from clrelion.device.staging import Staging
@@ -34,10 +32,6 @@ from clrelion.errors import DeviceError, OptionsError
 _LARGEST_FILL_BYTES = 2**30
 _ZERO_WORD, _ZERO_BYTE = np.uint32(0), np.uint8(0)
 _GROUP = 64
-# What a deterministic session counts on instead of what is free.
-_FIXED_SHARE = 0.8
-# A CPU device shares its memory with the images and volumes of the host.
-_HOST_SHARE = 0.25
 
 
 class DeviceSession:
@@ -386,16 +380,8 @@ class DeviceSession:
         limit_bytes : int, optional
             The user's limit.
         """
-        total = self.info.global_memory_bytes
-        if self.deterministic:
-            free = available = int(_FIXED_SHARE * total)
-        else:
-            free = min(total, free_memory_bytes(self.info) + self.held_bytes)
-            available = host_available_bytes() or total
-        margin = margin_of_total(total)
-        if self.is_cpu:
-            margin = max(margin, free - int(_HOST_SHARE * available))
-        largest = min(self.info.max_allocation_bytes, LARGEST_BUFFER_BYTES)
-        budget = MemoryBudget(total, free, margin, limit_bytes, largest)
+        budget = device_budget(
+            self.info, self.is_cpu, self.deterministic, self.held_bytes, limit_bytes
+        )
         self._pool.limit_bytes = budget.bytes
         return budget

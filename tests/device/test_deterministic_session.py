@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clrelion.device import capabilities, fft, line_fft
-from clrelion.device import session as module
+from clrelion.device import memory_info as module
 from clrelion.device.line_kernel import longest_line
 from clrelion.device.measured_times import MeasuredTimes
 from clrelion.device.session import DeviceSession
