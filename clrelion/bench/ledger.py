@@ -245,9 +245,11 @@ class LedgerSession(DeviceSession):
             self._counted[key] = cast(Kernel, _CountedKernel(kernel, self))
         return self._counted[key]
 
-    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
+    def to_device(
+        self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None, *, lasts: bool = False
+    ) -> Array:
         """See DeviceSession; counted."""
-        sent = super().to_device(array, dtype)
+        sent = super().to_device(array, dtype, lasts=lasts)
         self.ledger.current.to_device_bytes += sent.nbytes
         self.ledger.current.transfers += 1
         return sent

@@ -223,8 +223,12 @@ class DeviceSession:
             zero = _ZERO_WORD if array.nbytes % 4 == 0 else _ZERO_BYTE
             cl.enqueue_fill(self.queue, array.base_data, zero, array.nbytes)
 
-    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
+    def to_device(
+        self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None, *, lasts: bool = False
+    ) -> Array:
         """Copy a host array (C order, optionally converted to ``dtype``) to a new device array.
+
+        If it ``lasts`` unchanged until the copy is made, nobody waits for that, whatever its size.
 
         Raises
         ------
@@ -235,7 +239,7 @@ class DeviceSession:
         if result.nbytes:
             # where it has been converted, nobody else knows the host's array
             is_own = type(array) is np.ndarray and host is not array and host.base is None
-            self._transfers.write(result.base_data, 0, host, is_own)
+            self._transfers.write(result.base_data, 0, host, is_own, lasts)
         return result
 
     def copy_to_device(self, host: npt.NDArray[Any], array: Array) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,15 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.device.wide_numbers import wide_empty, wide_kind
 
+if TYPE_CHECKING:
+    from clrelion.device.array import Array
+
 __all__ = [
     "run_over_lines",
     "run_over_shells",
     "run_over_voxels",
+    "start_sum_by_shell",
+    "start_sums_of_planes",
     "sum_by_shell",
     "wide_sums",
 ]
@@ -59,14 +65,30 @@ def sum_by_shell(
     ndarray
         float64, (n_values, n_shells).
     """
+    return start_sum_by_shell(session, name, n_shells, edge, n_values, *arguments)()
+
+
+def start_sum_by_shell(
+    session: DeviceSession, name: str, n_shells: int, edge: int, n_values: int, *arguments: Any
+) -> Callable[[], NDArray[np.float64]]:
+    """Let the device begin with `sum_by_shell`; the result waits for the sums and gives them."""
+    by_plane = start_sums_of_planes(session, name, n_shells, edge, n_values, *arguments)
+    return lambda: np.asarray(by_plane().sum(axis=0).T)
+
+
+def start_sums_of_planes(
+    session: DeviceSession, name: str, n_shells: int, edge: int, n_values: int, *arguments: Any
+) -> Callable[[], NDArray[np.float64]]:
+    """Let the device begin with the same sums for each plane; float64, (edge, n_shells, n_values).
+
+    To be added up in the order of the planes.
+    """
     if name.endswith("_vector"):
-        by_plane = wide_sums(session, name, n_shells, edge, n_values, *arguments)
-    else:
-        kind = wide_kind(session)
-        out = wide_empty(session, (edge, n_shells, n_values), kind)
-        run_over_shells(session, name, n_shells, edge, *arguments, out, wide=kind)
-        by_plane = _as_float64(session.to_host(out), kind)
-    return np.asarray(by_plane.sum(axis=0).T)
+        return _start_wide_sums(session, name, n_shells, edge, n_values, *arguments)
+    kind = wide_kind(session)
+    out = wide_empty(session, (edge, n_shells, n_values), kind)
+    run_over_shells(session, name, n_shells, edge, *arguments, out, wide=kind)
+    return _read_later(session, out, kind)
 
 
 def run_over_shells(
@@ -91,6 +113,12 @@ def wide_sums(
     ndarray
         float64, (n_planes, n, n_values).
     """
+    return _start_wide_sums(session, name, n, n_planes, n_values, *arguments)()
+
+
+def _start_wide_sums(
+    session: DeviceSession, name: str, n: int, n_planes: int, n_values: int, *arguments: Any
+) -> Callable[[], NDArray[np.float64]]:
     kind = wide_kind(session)
     out = wide_empty(session, (n_planes, n, n_values), kind)
     kernel = session.kernel(f"maximization/{name}", wide=kind)
@@ -98,7 +126,14 @@ def wide_sums(
         kernel((n_planes,), (1,), *arguments, out)
     else:
         kernel((_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out)
-    return _as_float64(session.to_host(out), kind)
+    return _read_later(session, out, kind)
+
+
+def _read_later(
+    session: DeviceSession, out: Array, kind: str
+) -> Callable[[], NDArray[np.float64]]:
+    pending = session.to_host_later(out)
+    return lambda: _as_float64(pending.result()[0], kind)
 
 
 def _as_float64(wide: NDArray[Any], kind: str) -> NDArray[np.float64]:

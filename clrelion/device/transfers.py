@@ -99,7 +99,12 @@ class Transfers:
         self._kept_bytes = 0
 
     def write(
-        self, memory: cl.Buffer, start: int, host: npt.NDArray[Any], is_own: bool = False
+        self,
+        memory: cl.Buffer,
+        start: int,
+        host: npt.NDArray[Any],
+        is_own: bool = False,
+        lasts: bool = False,
     ) -> None:
         """Copy a host array to byte ``start`` ... of a buffer; it may be changed afterwards.
 
@@ -107,17 +112,19 @@ class Transfers:
         ----------
         is_own
             But will not be.
+        lasts
+            Nor will it, and it may be kept whatever its size.
 
         Raises
         ------
         DeviceMemoryError
         """
         with translated_allocation_errors("copy to the device"):
-            if self._waits_for_uploads or host.nbytes > _LARGEST_LATER_BYTES:
+            if self._waits_for_uploads or (host.nbytes > _LARGEST_LATER_BYTES and not lasts):
                 write_bytes(self._queue, memory, start, host)
                 return
             # a copy of its own, which its event keeps alive, lets the host go on at once
-            kept = host if is_own else host.copy()
+            kept = host if is_own or lasts else host.copy()
             event = cl.enqueue_copy(self._queue, memory, kept, dst_offset=start, is_blocking=False)
             self._uploads.append((event, kept.nbytes))
             self._kept_bytes += kept.nbytes

@@ -2,49 +2,44 @@
 
 In: references, noise and a few particles.  Out: expected errors of rotations and translations, and
 the shells that tell orientations apart.  Specification E C.3, F.3; M 5.6.
+
+The device is given its work first and asked for the answers later, so that the host may do
+something else between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.image_transfer import ImageTransfer
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.projections import Projector, SliceRows
+from clrelion.expectation.projections import Projector
 from clrelion.expectation.settings import ExpectationSettings
-from clrelion.fourier.shells import round_half_away
+from clrelion.expectation.trials import Trials
 from clrelion.io.particle_table import ParticleTable
-from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import C_LIBRARY_LARGEST, first_random_numbers
 
 if TYPE_CHECKING:
-    from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
-__all__ = ["N_TRIAL_PARTICLES", "Accuracies", "TrialErrors", "expected_accuracies", "try_particles"]
+__all__ = [
+    "N_TRIAL_PARTICLES",
+    "Accuracies",
+    "StartedTrials",
+    "TrialErrors",
+    "expected_accuracies",
+    "try_particles",
+]
 
 N_TRIAL_PARTICLES = 100
 """Particles at the head of the processing order that are tried."""
 
-_SNR_GOAL = 4.60517
 _SMALLEST_CLASS = 0.01
 _UNKNOWN = 999.0
-_MAX_ROTATION_DEG = 30.0
-_MAX_SHIFT_PX = 10.0
-_ROTATION_STEPS = ((0.2, 0.05), (1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0), (20.0, 2.0))
-_SHIFT_STEPS = ((1.0, 0.1), (2.0, 0.2), (5.0, 0.5), (10.0, 1.0))
-_LARGEST_ROTATION_STEP = 5.0
-_LARGEST_SHIFT_STEP = 2.0
-_WORK_GROUP = 128
-_MOST_ERRORS = 16
-"""Errors of a particle in a launch; most particles are told after fewer."""
-_LAUNCH_BYTES, _LARGE_BYTES = 64 * 10**6, 512 * 10**6
-"""Slices made at a time; the larger number where there is room for them."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +79,40 @@ class TrialErrors:
     is_large: NDArray[np.bool_]
 
 
+class StartedTrials:
+    """Trials of which the device has been given the first ones.
+
+    Parameters
+    ----------
+    steps
+        Gives the device work, and stops wherever it would wait for an answer.
+    """
+
+    def __init__(self, steps: Generator[None, None, TrialErrors]) -> None:
+        self._steps = steps
+        self._found: TrialErrors | None = None
+        self._get_on()
+
+    def _get_on(self) -> None:
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._found = end.value
+
+    def result(self) -> TrialErrors:
+        """Wait for the answers, and for what has to be tried after them."""
+        while self._found is None:
+            self._get_on()
+        return self._found
+
+
 def try_particles(
     session: DeviceSession,
     settings: ExpectationSettings,
     table: ParticleTable,
     ids: NDArray[np.int64],
     count: Callable[[int], None] = lambda _: None,
-) -> TrialErrors:
+) -> StartedTrials:
     """Try the particles ``ids`` at their present poses.
 
     Parameters
@@ -102,6 +124,17 @@ def try_particles(
     count
         Is told of particles as they are done; each counts once a class.
     """
+    return StartedTrials(_trials(session, settings, table, ids, count))
+
+
+def _trials(
+    session: DeviceSession,
+    settings: ExpectationSettings,
+    table: ParticleTable,
+    ids: NDArray[np.int64],
+    count: Callable[[int], None],
+) -> Generator[None, None, TrialErrors]:
+    """Try optics group after optics group, and of each as many classes at a time as fit."""
     projector = Projector(session, settings.references)
     padding = next(r.padding_factor for r in settings.references if r is not None)
     shape = settings.n_classes, len(ids)
@@ -115,12 +148,13 @@ def try_particles(
     for group in np.unique(groups).tolist():
         chosen = np.flatnonzero(groups == group)
         setup = OpticsSetup(session, settings, group, projector, padding)
-        trials = _Trials(
+        trials = Trials(
             session, settings, setup, projector, table, ids[chosen], draws[chosen], n_shells
         )
         for classes in trials.classes_at_a_time(np.flatnonzero(is_large)):
             place = np.ix_(classes, chosen)
-            rotation[place], by_shell[place], shift[place] = trials.smallest_errors(classes)
+            found = yield from trials.smallest_errors(classes)
+            rotation[place], by_shell[place], shift[place] = found
             count(len(classes) * len(chosen))
     return TrialErrors(rotation, shift, by_shell, is_large)
 
@@ -142,245 +176,3 @@ def expected_accuracies(parts: Sequence[TrialErrors]) -> Accuracies:
             by_shell, of_class, out=np.zeros_like(by_shell), where=of_class > 0
         ),
     )
-
-
-def _trial_errors(
-    steps: tuple[tuple[float, float], ...], largest_step: float, largest: float
-) -> NDArray[np.float64]:
-    """Errors to try one after the other, the same for all particles."""
-    errors: list[float] = []
-    error = 0.0
-    while True:
-        # literal comparison: as in RELION 0.1 is added once more at 0.9999999999999999
-        error += next((step for limit, step in steps if error < limit), largest_step)
-        if error > largest:
-            return np.array([*errors, error])
-        errors.append(error)
-
-
-class _Trials:
-    """Trial particles of one optics group in several classes; comparisons run on the device.
-
-    A trial is a particle in a class; those of a class follow one another.
-    """
-
-    def __init__(
-        self,
-        session: DeviceSession,
-        settings: ExpectationSettings,
-        setup: OpticsSetup,
-        projector: Projector,
-        table: ParticleTable,
-        ids: NDArray[np.int64],
-        draws: NDArray[np.float64],
-        n_shells: int,
-    ) -> None:
-        self._session = session
-        self._projector = projector
-        self._setup = setup
-        self._draws = draws
-        self._n = len(ids)
-        self._angles = np.stack([table.rot_deg[ids], table.tilt_deg[ids], table.psi_deg[ids]], -1)
-        scoring = setup.fine
-        n_padded = scoring.pixels.n_padded
-        transfer = ImageTransfer(session, settings.ctf, setup.geometry, setup.pixels)
-        ctf = session.to_host(transfer.contrast_transfer(ids, table))
-        # the ones that stand for the CTF without --ctf may have more rows
-        ctf = ctf[: len(ids)]
-        n_projected = scoring.pixels.n_projected
-        # pixels of the own list are in its order already
-        is_own = scoring.pixels is setup.pixels
-        ctf = ctf[:, :n_projected] if is_own else ctf[:, scoring.places]
-        weight = np.zeros((len(ids), n_padded), dtype=session.real)
-        projected = weight[:, :n_projected]
-        np.multiply(ctf, ctf, out=projected)
-        projected *= (0.5 * setup.sigma_weight).astype(session.real)
-        self._weight_d = session.to_device(weight)
-        self._kxy_d = session.to_device(scoring.pixels.kxy())
-        self._psi: Array = session.to_device(np.array([[1.0, 0.0]]), session.real)
-        self._wg = 1 if session.is_cpu else _WORK_GROUP
-        self._slice_bytes = 2 * n_padded * np.dtype(session.real).itemsize
-        self._launch_bytes = _LAUNCH_BYTES
-        if not session.is_cpu:
-            self._launch_bytes = max(_LAUNCH_BYTES, min(_LARGE_BYTES, session.room_bytes // 4))
-        self._n_shells = n_shells
-        of_image = scoring.pixels.shell[:n_projected]
-        shell = np.minimum(round_half_away(of_image / setup.geometry.remap), n_shells - 1)
-        counts = np.bincount(shell, minlength=n_shells)
-        self._shell_start = session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32)
-        self._shell_pixel = session.to_device(np.argsort(shell, kind="stable"), np.int32)
-
-    def classes_at_a_time(self, classes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Split classes so that the right slices of a part fit into a launch."""
-        n = max(1, self._launch_bytes // (self._n * self._slice_bytes))
-        return np.split(classes, range(n, len(classes), n)) if len(classes) else []
-
-    def smallest_errors(
-        self, classes: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Find the smallest telling errors of all particles in some classes.
-
-        Returns
-        -------
-        rotation_deg
-            float64, (classes, n).
-        by_shell
-            float64, (classes, n, N/2+1); what tells them, 0 for those that nothing tells
-            (specification E F.3).
-        shift_angst
-            float64, (classes, n).
-        """
-        shape = len(classes), self._n
-        of_trial = np.repeat(classes, self._n)
-        start = self._slices(of_trial, np.tile(self._angles, (len(classes), 1)))
-        rotation, is_told = self._rotations(of_trial, start)
-        by_shell = np.zeros((len(of_trial), self._n_shells))
-        told = np.flatnonzero(is_told)
-        n = max(1, self._launch_bytes // self._slice_bytes)
-        for part in np.split(told, range(n, len(told), n)) if len(told) else []:
-            by_shell[part] = self._shells(of_trial, start, part, rotation[part])
-        pixel_size = self._setup.geometry.optics.pixel_size_angst
-        shift = pixel_size * self._shifts(start)
-        return rotation.reshape(shape), by_shell.reshape(*shape, -1), shift.reshape(shape)
-
-    def _slices(self, classes: NDArray[np.int64], angles: NDArray[np.float64]) -> Array:
-        """Slices of classes at Euler angles (n, 3) in degrees, real (n, 2, n_padded)."""
-        session, scoring = self._session, self._setup.fine
-        matrices = euler_matrix(angles[:, 0], angles[:, 1], angles[:, 2])
-        frames = session.to_device(matrices[:, :2, :].reshape(-1, 6), session.real)
-        n = len(angles)
-        return self._projector.rows(
-            frames,
-            self._psi,
-            SliceRows.upload(session, classes, np.arange(n), np.zeros(n, dtype=np.int64)),
-            scoring.pixels,
-            scoring.pixel_xy,
-        )
-
-    def _turned(
-        self, of_trial: NDArray[np.int64], trials: NDArray[np.int64], error_deg: NDArray[np.float64]
-    ) -> Array:
-        """Slices of trials with one of their angles off by ``error_deg``, degrees."""
-        particles = trials % self._n
-        which = np.select([self._draws < 0.3333, self._draws < 0.6667], [0, 1], 2)
-        angles = self._angles[particles]
-        angles[np.arange(len(particles)), which[particles]] += error_deg
-        return self._slices(of_trial[trials], angles)
-
-    def _smallest_telling(
-        self,
-        n_trials: int,
-        errors: NDArray[np.float64],
-        differences: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.floating]],
-        bytes_each: int,
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Find the first error of each trial whose difference tells it from the right pose.
-
-        Several errors of all trials that are left go into one launch.
-
-        Parameters
-        ----------
-        errors
-            To be tried in this order; the last one stands for "none of them".
-        differences
-            Signal-to-noise ratios of trials (n,) with errors (n,).
-        bytes_each
-            Device memory of one comparison.
-        """
-        found = np.full(n_trials, errors[-1])
-        is_told = np.zeros(n_trials, dtype=np.bool_)
-        active = np.arange(n_trials)
-        first = 0
-        while len(active) and first < len(errors) - 1:
-            n = max(1, min(_MOST_ERRORS, self._launch_bytes // (len(active) * bytes_each)))
-            tried = errors[first : min(first + n, len(errors) - 1)]
-            snr = differences(np.repeat(active, len(tried)), np.tile(tried, len(active)))
-            tells = snr.reshape(len(active), len(tried)) > _SNR_GOAL
-            told = tells.any(axis=1)
-            found[active[told]] = tried[np.argmax(tells[told], axis=1)]
-            is_told[active[told]] = True
-            active = active[~told]
-            first += len(tried)
-        return found, is_told
-
-    def _rotations(
-        self, of_trial: NDArray[np.int64], start: Array
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Smallest telling rotation of each trial, degrees, and whether there is one."""
-        session = self._session
-
-        def differences(
-            trials: NDArray[np.int64], error_deg: NDArray[np.float64]
-        ) -> NDArray[np.floating]:
-            snr = session.empty(len(trials), session.real)
-            session.kernel("expectation/slice_differences", wg=self._wg)(
-                (len(trials) * self._wg,),
-                (self._wg,),
-                start,
-                self._turned(of_trial, trials, error_deg),
-                self._weight_d,
-                session.to_device(trials, np.int32),
-                self._n,
-                self._setup.fine.pixels.n_padded,
-                snr,
-            )
-            return session.to_host(snr)
-
-        errors = _trial_errors(_ROTATION_STEPS, _LARGEST_ROTATION_STEP, _MAX_ROTATION_DEG)
-        return self._smallest_telling(len(of_trial), errors, differences, self._slice_bytes)
-
-    def _shells(
-        self,
-        of_trial: NDArray[np.int64],
-        start: Array,
-        told: NDArray[np.int64],
-        error_deg: NDArray[np.float64],
-    ) -> NDArray[np.floating]:
-        """Terms of the telling sums by model shell, real (n, N/2+1)."""
-        session, n_shells = self._session, self._n_shells
-        sums = session.empty((len(told), n_shells), session.real)
-        session.kernel("expectation/difference_shells")(
-            (n_shells, len(told)),
-            None,
-            start,
-            self._turned(of_trial, told, error_deg),
-            self._weight_d,
-            session.to_device(told, np.int32),
-            self._n,
-            self._shell_start,
-            self._shell_pixel,
-            self._setup.fine.pixels.n_padded,
-            n_shells,
-            len(told),
-            sums,
-        )
-        return session.to_host(sums)
-
-    def _shifts(self, slices: Array) -> NDArray[np.float64]:
-        """Smallest telling shift of each trial, px."""
-        session = self._session
-        box = self._setup.geometry.optics.box_px
-        direction = np.where(self._draws[:, None] < 0.5, [1.0, 0.0], [0.0, 1.0])
-
-        def differences(
-            trials: NDArray[np.int64], error_px: NDArray[np.float64]
-        ) -> NDArray[np.floating]:
-            snr = session.empty(len(trials), session.real)
-            shift = direction[trials % self._n] * error_px[:, None] / box
-            session.kernel("expectation/shift_differences", wg=self._wg)(
-                (len(trials) * self._wg,),
-                (self._wg,),
-                slices,
-                self._weight_d,
-                self._kxy_d,
-                session.to_device(trials, np.int32),
-                session.to_device(shift, session.real),
-                self._n,
-                self._setup.fine.pixels.n_padded,
-                snr,
-            )
-            return session.to_host(snr)
-
-        errors = _trial_errors(_SHIFT_STEPS, _LARGEST_SHIFT_STEP, _MAX_SHIFT_PX)
-        n_bytes = 2 * np.dtype(session.real).itemsize
-        return self._smallest_telling(slices.shape[0], errors, differences, n_bytes)[0]

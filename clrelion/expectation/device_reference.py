@@ -6,15 +6,15 @@ their power spectra: the twin of `clrelion.expectation.reference` (specification
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.padded_fft import PaddedFFT
-from clrelion.device.shell_sums import run_over_voxels, sum_by_shell
+from clrelion.device.shell_sums import run_over_voxels, start_sum_by_shell
 from clrelion.errors import NumericalError
 from clrelion.expectation.reference import ReferenceTransform
 from clrelion.fourier.padded import padded_size_of
@@ -39,14 +39,17 @@ class DeviceReferenceTransform(ReferenceTransform):
         zeros where a class is dead.
     place
         Which of them is this one.
-    padding_factor, r_max, ori_size, power_spectrum
+    padding_factor, r_max, ori_size
         As in `ReferenceTransform`; its ``data`` are copied to the host each time they are asked
         for.
+    find_spectrum
+        Waits for the ``power_spectrum``, which nothing on the device depends on.
     """
 
     stack: Array
     _session: DeviceSession
     _place: int
+    _find_spectrum: Callable[[], NDArray[np.float64]]
 
     def __init__(
         self,
@@ -56,23 +59,31 @@ class DeviceReferenceTransform(ReferenceTransform):
         padding_factor: float,
         r_max: int,
         ori_size: int,
-        power_spectrum: NDArray[np.float64],
+        find_spectrum: Callable[[], NDArray[np.float64]],
     ) -> None:
         values = vars(self)  # the base class is frozen
         values.update(
-            stack=stack,
-            padding_factor=padding_factor,
-            r_max=r_max,
-            ori_size=ori_size,
-            power_spectrum=power_spectrum,
+            stack=stack, padding_factor=padding_factor, r_max=r_max, ori_size=ori_size
         )
         values["_session"], values["_place"] = session, place
+        values["_find_spectrum"] = find_spectrum
 
     @property
     def data(self) -> NDArray[Any]:
         """The centred half array, copied to the host."""
         row = self._session.copy_rows(self.stack, self._place, self._place + 1)
         return np.asarray(self._session.to_host(row)[0])
+
+    @cached_property
+    def power_spectrum(self) -> NDArray[np.float64]:
+        """float64, (N/2+1,); mean |F|^2/2 of each shell, 0 beyond R.
+
+        Raises
+        ------
+        NumericalError
+            If the map holds NaN or infinity.
+        """
+        return self._find_spectrum()
 
     @property
     def padded_radius(self) -> int:
@@ -94,6 +105,7 @@ def reference_transforms_on_device(
     ----------
     maps
         Real, (N, N, N) as [z, y, x], real space, origin N//2, one a class; None for a dead class.
+        Not to be changed before the device has done what it is given here.
     padding_factor, r_max, first_shell
         As for `clrelion.expectation.reference.reference_transform`.
 
@@ -101,11 +113,6 @@ def reference_transforms_on_device(
     -------
     list
         None for dead classes.
-
-    Raises
-    ------
-    NumericalError
-        If a map holds NaN or infinity.
 
     Notes
     -----
@@ -127,7 +134,7 @@ def reference_transforms_on_device(
         if volume is None:
             result.append(None)
             continue
-        volume_d = session.to_device(volume, session.real)
+        volume_d = session.to_device(volume, session.real, lasts=True)
         run_over_voxels(session, "scale_map", (n, n, n), volume_d, n, factors_d)
         start = place * int(np.prod(fft.shape))
         fft.forward(volume_d, stack, start)
@@ -137,7 +144,7 @@ def reference_transforms_on_device(
         run_over_voxels(
             session, "clear_shells", fft.shape, stack, start, edge, nx, -1, radius**2, lowest
         )
-        spectrum = _power_spectrum(session, stack, start, radius, factor, n, lowest > 0)
+        spectrum = _start_power_spectrum(session, stack, start, radius, factor, n, lowest > 0)
         if first_shell >= 0:
             inner = round_half_away_int(factor * first_shell) ** 2
             run_over_voxels(
@@ -157,7 +164,7 @@ def _map_factors(n: int, factor: float) -> NDArray[np.float64]:
     return factors
 
 
-def _power_spectrum(
+def _start_power_spectrum(
     session: DeviceSession,
     stack: Array,
     start: int,
@@ -165,22 +172,27 @@ def _power_spectrum(
     factor: float,
     ori_size: int,
     lacks_negative_nyquist: bool,
-) -> NDArray[np.float64]:
+) -> Callable[[], NDArray[np.float64]]:
     """Average |F|^2/2 over the shells of the stored sphere (specification E 1.6.5, F.6)."""
     n_shells = ori_size // 2 + 1
     edge, nx = int(stack.shape[1]), int(stack.shape[3])
     bounds = shell_bounds(n_shells, radius**2 + 1, factor)
-    sums, counts = sum_by_shell(
+    started = start_sum_by_shell(
         session, "shell_power", n_shells, edge, 2,
         stack, start, edge, nx, session.to_device(bounds), n_shells,
     )  # fmt: skip
-    if not np.isfinite(sums).all():
-        raise NumericalError(
-            "a reference map holds NaN or infinity; check the input map and the particles"
-        )
-    if lacks_negative_nyquist and bounds[-1] == radius**2 + 1:
-        outermost = int(np.searchsorted(bounds, radius**2, side="right")) - 1
-        counts[outermost] -= 2
-    spectrum = np.zeros(n_shells)
-    np.divide(0.5 * sums, counts, out=spectrum, where=counts > 0)
+
+    def spectrum() -> NDArray[np.float64]:
+        sums, counts = started()
+        if not np.isfinite(sums).all():
+            raise NumericalError(
+                "a reference map holds NaN or infinity; check the input map and the particles"
+            )
+        if lacks_negative_nyquist and bounds[-1] == radius**2 + 1:
+            outermost = int(np.searchsorted(bounds, radius**2, side="right")) - 1
+            counts[outermost] -= 2
+        found = np.zeros(n_shells)
+        np.divide(0.5 * sums, counts, out=found, where=counts > 0)
+        return found
+
     return spectrum

@@ -150,8 +150,10 @@ class Iteration:
         results, found, owners = self._expectation.run(
             state, ready.settings_of, ready.bare_settings, ready.placement,
             order_of_run(state, self._seed).halves,
-            is_last, label, progress, ready.meanwhile,
+            is_last, label, progress, ready.late.ask if ready.late else None,
         )  # fmt: skip
+        if ready.late:
+            ready.late.share()
         return ready.sizes, results, found, owners
 
     def _plan_for_less(self, error: DeviceMemoryError) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clrelion.expectation.accuracy import N_TRIAL_PARTICLES, expected_accuracies, try_particles
+from clrelion.expectation.accuracy import N_TRIAL_PARTICLES
 from clrelion.expectation.reference import ReferenceTransform
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.options import RefineOptions
@@ -28,8 +28,9 @@ from clrelion.refinement.expectation_setup import (
     is_cross_correlation,
     references_of_model,
 )
+from clrelion.refinement.late_answers import LateAnswers
 from clrelion.refinement.processing_order import order_of_run
-from clrelion.refinement.progress import ProgressMaker, no_progress
+from clrelion.refinement.progress import ProgressMaker
 from clrelion.refinement.run_planner import RunPlanner
 from clrelion.refinement.schedule import (
     ImageSizes,
@@ -64,16 +65,15 @@ class Ready:
         Of any half-set, without references.
     placement
         Where this rank's volumes live.
-    meanwhile
-        To be called on all ranks before the step ends: accuracies that the sampling does not
-        depend on.
+    late
+        To be asked before the step ends, and shared after it; None: that is done.
     """
 
     sizes: ImageSizes
     settings_of: Callable[[int], ExpectationSettings]
     bare_settings: ExpectationSettings
     placement: VolumePlacement
-    meanwhile: Callable[[], None]
+    late: LateAnswers | None
 
 
 class Preparation:
@@ -168,47 +168,43 @@ class Preparation:
         )
         for i_half in self._expectation.halves_of_rank()[: None if placement.stays else 1]:
             references(i_half)
-        all_stay = self._meet(state, references, placement.stays)
-
-        def accuracies(shows: ProgressMaker) -> None:
-            self._estimate_accuracies(state, references, sizes, iteration, shows)
-
+        answers = self._late_answers(state, references, sizes, iteration)
         steering = state.schedule, state.sampling, self._policy, iteration
         is_steered = self._options.allow_coarser_sampling or refinement_is_due(*steering)
         # references that are not kept would have to be made again
-        waits = not is_steered and all_stay
+        waits = all(self._comm.allgather(placement.stays)) and not is_steered
         if not waits:
-            accuracies(progress)
+            answers.ask(progress)
+            answers.share()
         self._update_sampling(state, iteration)
 
         def settings_of(i_half: int) -> ExpectationSettings:
             return self._settings(state, i_half, references(i_half), sizes, iteration)
 
-        def meanwhile() -> None:
-            if waits:
-                accuracies(no_progress)  # the step's own display is still there
-
         bare = self._settings(state, 0, [], sizes, iteration)
-        return Ready(sizes, settings_of, bare, placement, meanwhile)
+        return Ready(sizes, settings_of, bare, placement, answers if waits else None)
 
-    def _meet(self, state: RunState, references: References, stays: bool) -> bool:
-        """Give all ranks tau2 from the references, and tell whether all keep these.
-
-        tau2 of a half-set comes from the rank that reconstructs it.
-        """
-        mine = {}
-        # the first half-set's last: its references are wanted next
-        for i_half, model in reversed(list(enumerate(state.models))):
-            if self._expectation.owner(i_half) == self._comm.rank and not self._has_fixed_tau2:
-                for k, transform in enumerate(references(i_half)):
-                    if transform is not None:
-                        model.tau2[k] = transform.power_spectrum
-                mine[i_half] = model.tau2
-        of_ranks = self._comm.allgather((stays, mine))
-        for _, of_rank in of_ranks:
-            for i_half, tau2 in of_rank.items():
-                state.models[i_half].tau2 = tau2
-        return all(stays for stays, _ in of_ranks)
+    def _late_answers(
+        self, state: RunState, references: References, sizes: ImageSizes, iteration: int
+    ) -> LateAnswers:
+        """Prepare to ask for tau2 and, where orientations are searched, for the accuracies."""
+        options = self._options
+        trial_ids = None
+        keeps_orientation = options.skip_align and options.skip_rotate
+        if not keeps_orientation and not is_cross_correlation(state, options, iteration):
+            every_id = order_of_run(state, self._seed).everybody[:N_TRIAL_PARTICLES]
+            trial_ids = self._expectation.part_of_half(0, every_id)
+        halves = [] if self._has_fixed_tau2 else range(len(state.models))
+        return LateAnswers(
+            self._session,
+            state,
+            references,
+            [self._expectation.owner(i_half) for i_half in halves],
+            trial_ids,
+            lambda: self._settings(state, 0, references(0), sizes, iteration),
+            f"Expected accuracies iteration {iteration}",
+            self._comm,
+        )
 
     def _settings(
         self,
@@ -229,37 +225,6 @@ class Preparation:
             sizes,
             iteration,
             self._seed,
-        )
-
-    def _estimate_accuracies(
-        self,
-        state: RunState,
-        references: References,
-        sizes: ImageSizes,
-        iteration: int,
-        progress: ProgressMaker,
-    ) -> None:
-        options = self._options
-        if is_cross_correlation(state, options, iteration):
-            return
-        if options.skip_align and options.skip_rotate:
-            return
-        with self._session.profile.timer("accuracies"):
-            every_id = order_of_run(state, self._seed).everybody[:N_TRIAL_PARTICLES]
-            ids = self._expectation.part_of_half(0, every_id)
-            part = None
-            n, label = len(ids) * state.n_classes, f"Expected accuracies iteration {iteration}"
-            if n:
-                settings = self._settings(state, 0, references(0), sizes, iteration)
-                with progress(n, label) as bar:
-                    part = try_particles(self._session, settings, state.table, ids, bar.update)
-            parts = self._comm.allgather(part)
-            found = expected_accuracies([part for part in parts if part is not None])
-        state.take_accuracies(found.rot_deg, found.trans_angst, found.orientability)
-        _log.info(
-            "Estimated accuracy angles= %.3f degrees; offsets= %.3f Angstroms",
-            state.schedule.acc_rot_deg,
-            state.schedule.acc_trans_angst,
         )
 
     def _update_sampling(self, state: RunState, iteration: int) -> None:

@@ -173,7 +173,7 @@ class SharedExpectation:
         is_last: bool,
         label: str,
         progress: ProgressMaker,
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> tuple[list[ExpectationResult], ParticleResults, list[list[int]]]:
         """Run the step.
 
@@ -192,7 +192,7 @@ class SharedExpectation:
         label
             For the progress display.
         meanwhile
-            Called on all ranks while their devices end the step.
+            Called while this rank's device ends the step.
 
         Returns
         -------
@@ -227,10 +227,13 @@ class SharedExpectation:
                     self._visit(step, i_half, helps)
                 while (behind := self._half_to_help(bare_settings)) is not None:
                     self._visit(step, behind, helps=True)
-                seconds = time.perf_counter() - started
                 timer = self._session.profile.timer
+                ended = self._session.to_host_later()
                 # the device is still busy, and the last sums over particles are added up
-                meanwhile()
+                if meanwhile is not None:
+                    meanwhile()
+                ended.result()
+                seconds = time.perf_counter() - started
                 with timer("reduction"):
                     volumes = reduction.finish(step.started.volumes(state.n_classes))
                 with timer("set-up"):

@@ -169,9 +169,9 @@ class RunState:
     def snapshot(self) -> RunState:
         """Copy that later iterations do not change, for writing beside them.
 
-        Arrays are shared where iterations replace them as a whole; tau2 is changed in place.
+        Arrays are shared, as iterations replace them as a whole.
         """
-        models = [replace(model, tau2=model.tau2.copy()) for model in self.models]
+        models = [replace(model) for model in self.models]
         return replace(self, table=copy.copy(self.table), models=models, skipped=dict(self.skipped))
 
     @property

@@ -155,16 +155,16 @@ def test_profile_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_by_the_clock_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only outermost borders are waited for; a row has its own launches and the waits before."""
+    """No border is waited for; a row has its own launches and the waits before them."""
     now, waits = 100.0, []
+    done = cl.command_execution_status.COMPLETE
 
     def launch(begin: int, end: int) -> Any:
-        done = cl.command_execution_status.COMPLETE
         times = SimpleNamespace(start=begin * 10**9, end=end * 10**9)
         return SimpleNamespace(command_execution_status=done, profile=times)
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    profile = Profile(lambda: waits.append(1), works_ahead=True)
+    profile = Profile(lambda: waits.append(now), works_ahead=True)
     profile.launched("before", launch(0, 1))
     with profile.timer("set-up"):
         profile.launched("a", launch(5, 6))
@@ -176,12 +176,38 @@ def test_rows_by_the_clock_of_the_device(monkeypatch: pytest.MonkeyPatch) -> Non
             profile.launched("e", launch(13, 15))
         now += 14.0
     # of 14 s the launches from 5 to 15 take 10
-    assert len(waits) == 2
     assert profile.seconds() == pytest.approx({"getDiff": 6.0, "convert": 3.0, "set-up": 5.0})
     with profile.timer("set-up"):
         profile.launched("f", launch(40, 41))
         now += 3.0
     assert profile.rows["set-up"].seconds == pytest.approx(8.0)
+    # what the device has not done when a timer ends is taken off that timer and those after it
+    late = launch(50, 60)
+    late.command_execution_status = cl.command_execution_status.RUNNING
+    with profile.timer("store"):
+        profile.launched("g", late)
+        now += 3.0
+    with profile.timer("maximization"):
+        now += 9.0
+    assert not waits
+    late.command_execution_status = done
+    found = profile.seconds()
+    assert (found["store"], found["maximization"]) == pytest.approx((10.0, 2.0))
+
+
+def test_rows_are_waited_for() -> None:
+    running = SimpleNamespace(
+        command_execution_status=cl.command_execution_status.RUNNING,
+        profile=SimpleNamespace(start=0, end=10**9),
+    )
+
+    def finish() -> None:
+        running.command_execution_status = cl.command_execution_status.COMPLETE
+
+    profile = Profile(finish, works_ahead=True)
+    with profile.timer("getImg"):
+        profile.launched("a", running)  # type: ignore[arg-type]
+    assert profile.seconds()["getImg"] == pytest.approx(1.0)
 
 
 def test_rows_of_a_queue_with_its_own_clock(session: DeviceSession) -> None:

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from clrelion.device.session import DeviceSession
-from clrelion.expectation import accuracy
-from clrelion.expectation.accuracy import expected_accuracies, try_particles
+from clrelion.expectation import trials
+from clrelion.expectation.accuracy import TrialErrors, expected_accuracies, try_particles
 from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import c_library_random
 from tests.expectation.small_run import SmallRun, small_run
@@ -99,6 +99,10 @@ def literal(run: SmallRun, k: int) -> tuple[list[float], list[float], NDArray[np
     return rotations, shifts, histogram
 
 
+def tried(session: DeviceSession, run: SmallRun, ids: NDArray[np.int64] = IDS) -> TrialErrors:
+    return try_particles(session, run.settings, run.table, ids).result()
+
+
 @pytest.mark.parametrize(
     ("amplitude", "is_coarse"), [(4.0, False), (1.0, False), (0.03, False), (1.0, True)]
 )
@@ -108,7 +112,7 @@ def test_against_a_loop(session_double: DeviceSession, amplitude: float, is_coar
     s = run.settings
     references = [replace(r, data=amplitude * r.data) for r in s.references if r is not None]
     run = run.changed(references=references).with_optics(0, ctf_premultiplied=True)
-    found = expected_accuracies([try_particles(session_double, run.settings, run.table, IDS)])
+    found = expected_accuracies([tried(session_double, run)])
     for k in range(2):
         rotations, shifts, histogram = literal(run, k)
         assert found.rot_deg[k] == pytest.approx(np.mean(rotations), rel=1e-9)
@@ -125,11 +129,8 @@ def test_against_a_loop(session_double: DeviceSession, amplitude: float, is_coar
 
 def test_parts_of_several_ranks_add_up(session_double: DeviceSession) -> None:
     run = small_run()
-    whole = expected_accuracies([try_particles(session_double, run.settings, run.table, IDS)])
-    parts = [
-        try_particles(session_double, run.settings, run.table, ids)
-        for ids in (IDS[:1], IDS[1:])
-    ]
+    whole = expected_accuracies([tried(session_double, run)])
+    parts = [tried(session_double, run, ids) for ids in (IDS[:1], IDS[1:])]
     found = expected_accuracies(parts)
     np.testing.assert_array_equal(found.rot_deg, whole.rot_deg)
     np.testing.assert_array_equal(found.trans_angst, whole.trans_angst)
@@ -141,9 +142,9 @@ def test_launches_of_any_size(
 ) -> None:
     """Memory for a slice at a time: class after class, error after error."""
     run = small_run()
-    expected = try_particles(session_double, run.settings, run.table, IDS)
-    monkeypatch.setattr(accuracy, "_LAUNCH_BYTES", 1)
-    found = try_particles(session_double, run.settings, run.table, IDS)
+    expected = tried(session_double, run)
+    monkeypatch.setattr(trials, "_LAUNCH_BYTES", 1)
+    found = tried(session_double, run)
     np.testing.assert_array_equal(found.rotation_deg, expected.rotation_deg)
     np.testing.assert_array_equal(found.by_shell, expected.by_shell)
     np.testing.assert_array_equal(found.shift_angst, expected.shift_angst)
@@ -151,7 +152,7 @@ def test_launches_of_any_size(
 
 def test_small_classes_are_not_tried(session_double: DeviceSession) -> None:
     run = small_run(pdf_class=np.array([0.992, 0.008]))
-    found = expected_accuracies([try_particles(session_double, run.settings, run.table, IDS)])
+    found = expected_accuracies([tried(session_double, run)])
     assert found.rot_deg[1] == found.trans_angst[1] == 999.0
     assert found.rot_deg[0] < 999.0
     assert not found.orientability[1].any()

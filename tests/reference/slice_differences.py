@@ -30,3 +30,12 @@ def difference_shells(
     for sums, t, b in zip(out, trial, second, strict=True):
         np.add.at(sums, shell, weight[t % len(weight)] * np.abs(first[t] - b) ** 2)
     return out
+
+
+def trial_weights(
+    ctf: NDArray[np.float64], subset: NDArray[np.int64], factor: NDArray[np.float64], n_padded: int
+) -> NDArray[np.float64]:
+    """Squared CTF of the chosen pixels times their factors; zeros behind."""
+    out = np.zeros((len(ctf), n_padded))
+    out[:, : len(subset)] = ctf[:, subset] ** 2 * factor
+    return out
