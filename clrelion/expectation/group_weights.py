@@ -107,9 +107,5 @@ class GroupWeights:
     @cached_property
     def shell_lists(self) -> tuple[Array, Array]:
         """Pixels by shell: where each begins, and the pixels, int32 device arrays."""
-        shell = self.pixels.shell
-        counts = np.bincount(shell, minlength=self.pixels.n_shells)
-        start = np.concatenate([[0], np.cumsum(counts)])
-        order = np.argsort(shell, kind="stable")
-        to_device = self.session.to_device
-        return to_device(start, np.int32), to_device(order, np.int32)
+        start, order = self.pixels.by_shell
+        return self.session.to_device(start), self.session.to_device(order)

@@ -8,7 +8,7 @@ the references project to, then those that only back-projection uses.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,14 @@ class PixelList:
         """Image shells 0 .. e/2."""
         return self.size // 2 + 1
 
+    @cached_property
+    def by_shell(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Pixels by shell, int32: where each begins, (n_shells + 1,), and the pixels, (n,)."""
+        counts = np.bincount(self.shell, minlength=self.n_shells)
+        start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        # short integers are sorted by their digits
+        return start, np.argsort(self.shell.astype(np.int16), kind="stable").astype(np.int32)
+
     def kxy(self) -> NDArray[np.int32]:
         """Return (kx, ky) as int32, (n_padded, 2); zeros behind the list."""
         out = np.zeros((self.n_padded, 2), dtype=np.int32)
@@ -130,14 +138,37 @@ def make_pixel_list(
     Which pixels on the cut-off sphere count is decided here in double precision, never from rotated
     coordinates (specification E F.1).
     """
+    matrix = geometry.optics.mag_matrix
+    return _pixel_list(
+        size,
+        r_max,
+        projector_padding,
+        backprojector_padding,
+        completes_shells,
+        geometry.remap,
+        tuple(matrix.ravel().tolist()),
+    )
+
+
+@lru_cache(maxsize=4)
+def _pixel_list(
+    size: int,
+    r_max: int,
+    projector_padding: float,
+    backprojector_padding: float,
+    completes_shells: bool,
+    remap: float,
+    mag_matrix: tuple[float, ...],
+) -> PixelList:
+    """Make the list of `make_pixel_list`: both half-sets and the trials have the same ones."""
     half = size // 2
     ky, kx = np.mgrid[-half + 1 : half + 1, 0 : half + 1]
     distinct = (kx > 0) | (ky >= 0)
     kx, ky = kx[distinct], ky[distinct]
     squared = kx**2 + ky**2
     shell = round_half_away(np.sqrt(squared))
-    xy = np.stack([kx, ky], axis=-1) @ geometry.optics.mag_matrix.T / geometry.remap
-    length2 = (xy**2).sum(axis=-1)
+    xy = np.stack([kx, ky], axis=-1) @ np.reshape(mag_matrix, (2, 2)).T / remap
+    length2 = np.square(xy[:, 0]) + np.square(xy[:, 1])
     in_band = shell <= half
     projected = (
         in_band
@@ -153,7 +184,7 @@ def make_pixel_list(
         kinds.append(in_band & ~projected & ~backprojected)
     order = np.concatenate([np.flatnonzero(kind) for kind in kinds])
     twice = (kx == 0) & (ky > 0) & (ky < half)
-    return PixelList(
+    made = PixelList(
         size=size,
         kx=kx[order].astype(np.int32),
         ky=ky[order].astype(np.int32),
@@ -165,6 +196,10 @@ def make_pixel_list(
         is_backprojected=backprojected[order],
         multiplicity=np.where(twice, 2.0, 1.0)[order],
     )
+    for array in vars(made).values():
+        if isinstance(array, np.ndarray):
+            array.setflags(write=False)
+    return made
 
 
 def phase_ramps(

@@ -107,7 +107,7 @@ class Trials:
         of_image = scoring.pixels.shell[:n_projected]
         shell = np.minimum(round_half_away(of_image / setup.geometry.remap), n_shells - 1)
         counts = np.bincount(shell, minlength=n_shells)
-        # of short integers, which NumPy sorts by their digits
+        # short integers are sorted by their digits
         order = np.argsort(shell.astype(np.int16), kind="stable")
         self._shell_start = session.to_device(np.concatenate([[0], np.cumsum(counts)]), np.int32)
         self._shell_pixel = session.to_device(order, np.int32)

@@ -19,7 +19,7 @@ from clrelion.options import RefineOptions
 from clrelion.orientations.sampling import advance_perturbation
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
-from clrelion.particles.random_numbers import c_library_random
+from clrelion.particles.random_numbers import first_random_numbers
 from clrelion.planning.volumes import VolumePlacement
 from clrelion.refinement.expectation_setup import (
     Grids,
@@ -153,7 +153,7 @@ class Preparation:
         # before the references are made, which may need it
         self._expectation.resident.leave_room(plan.images_room)
         order_of_run(state, self._seed)
-        (drawn,) = c_library_random(self._seed + iteration, 1).tolist()
+        (drawn,) = first_random_numbers(np.array([self._seed + iteration])).tolist()
         state.perturbation = advance_perturbation(state.perturbation, self._options.perturb, drawn)
         references = References(
             lambda i_half: references_of_model(

@@ -22,7 +22,7 @@ from clrelion.orientations.symmetry import PointGroup
 from clrelion.particles.half_sets import assign_half_sets
 from clrelion.particles.loader import BatchLoader, ImageSource
 from clrelion.particles.normalisation import NormalisationCheck
-from clrelion.particles.random_numbers import c_library_random
+from clrelion.particles.random_numbers import first_random_numbers
 from clrelion.refinement.expectation_setup import Grids
 from clrelion.refinement.initialise import (
     NoiseSpectrumEstimator,
@@ -191,7 +191,7 @@ def start_run(
         image_folder=str(Path(table.star_path).resolve().parent),
         skipped=dict.fromkeys(bad, NOT_FINITE),
     )
-    (drawn,) = c_library_random(_SEED_OF_THE_START, 1).tolist()
+    (drawn,) = first_random_numbers(np.array([_SEED_OF_THE_START])).tolist()
     state.perturbation = advance_perturbation(0.0, options.perturb, drawn)
     resolution = current_resolution(
         models[0].data_vs_prior,
