@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.device.wide_numbers import wide_empty, wide_kind
 
-if TYPE_CHECKING:
-    from clrelion.device.array import Array
-
 __all__ = [
     "run_over_lines",
     "run_over_shells",
     "run_over_voxels",
     "start_sum_by_shell",
-    "start_sums_of_planes",
     "sum_by_shell",
     "wide_sums",
 ]
@@ -72,23 +68,15 @@ def start_sum_by_shell(
     session: DeviceSession, name: str, n_shells: int, edge: int, n_values: int, *arguments: Any
 ) -> Callable[[], NDArray[np.float64]]:
     """Let the device begin with `sum_by_shell`; the result waits for the sums and gives them."""
-    by_plane = start_sums_of_planes(session, name, n_shells, edge, n_values, *arguments)
-    return lambda: np.asarray(by_plane().sum(axis=0).T)
-
-
-def start_sums_of_planes(
-    session: DeviceSession, name: str, n_shells: int, edge: int, n_values: int, *arguments: Any
-) -> Callable[[], NDArray[np.float64]]:
-    """Let the device begin with the same sums for each plane; float64, (edge, n_shells, n_values).
-
-    To be added up in the order of the planes.
-    """
-    if name.endswith("_vector"):
-        return _start_wide_sums(session, name, n_shells, edge, n_values, *arguments)
     kind = wide_kind(session)
     out = wide_empty(session, (edge, n_shells, n_values), kind)
-    run_over_shells(session, name, n_shells, edge, *arguments, out, wide=kind)
-    return _read_later(session, out, kind)
+    if name.endswith("_vector"):
+        # those for CPUs take one work-item a plane
+        session.kernel(f"maximization/{name}", wide=kind)((edge,), (1,), *arguments, out)
+    else:
+        run_over_shells(session, name, n_shells, edge, *arguments, out, wide=kind)
+    pending = session.to_host_later(out)
+    return lambda: np.asarray(_as_float64(pending.result()[0], kind).sum(axis=0).T)
 
 
 def run_over_shells(
@@ -102,38 +90,29 @@ def run_over_shells(
 
 
 def wide_sums(
-    session: DeviceSession, name: str, n: int, n_planes: int, n_values: int, *arguments: Any
+    session: DeviceSession, name: str, n: int, n_values: int, *arguments: Any
 ) -> NDArray[np.float64]:
-    """Run a kernel that sums in double or, without double on the device, in compensated floats.
+    """Sum quantities over the lines of a cube, in double or, without it, in compensated floats.
 
-    It takes one work-item a plane and place of the sums; those for CPUs (``_vector``) one a plane.
+    Parameters
+    ----------
+    name : str
+        Kernel ``maximization/<name>``: one work-item a line of n voxels.
+    n, n_values : int
+        Edge of the cube, and quantities summed.
+    *arguments
+        Of the kernel, all but the last one.
 
     Returns
     -------
     ndarray
-        float64, (n_planes, n, n_values).
+        float64, (n_values, n, n).
     """
-    return _start_wide_sums(session, name, n, n_planes, n_values, *arguments)()
-
-
-def _start_wide_sums(
-    session: DeviceSession, name: str, n: int, n_planes: int, n_values: int, *arguments: Any
-) -> Callable[[], NDArray[np.float64]]:
     kind = wide_kind(session)
-    out = wide_empty(session, (n_planes, n, n_values), kind)
+    out = wide_empty(session, (n_values, n, n), kind)
     kernel = session.kernel(f"maximization/{name}", wide=kind)
-    if name.endswith("_vector"):
-        kernel((n_planes,), (1,), *arguments, out)
-    else:
-        kernel((_rounded(n, _SHELLS_PER_GROUP), n_planes), (_SHELLS_PER_GROUP, 1), *arguments, out)
-    return _read_later(session, out, kind)
-
-
-def _read_later(
-    session: DeviceSession, out: Array, kind: str
-) -> Callable[[], NDArray[np.float64]]:
-    pending = session.to_host_later(out)
-    return lambda: _as_float64(pending.result()[0], kind)
+    kernel((_rounded(n, _SHELLS_PER_GROUP), n), (_SHELLS_PER_GROUP, 1), *arguments, out)
+    return _as_float64(session.to_host(out), kind)
 
 
 def _as_float64(wide: NDArray[Any], kind: str) -> NDArray[np.float64]:

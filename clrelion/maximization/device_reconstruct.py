@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,23 +88,17 @@ class _Division:
     """Data over regularised weights, part by part (specification M 2.1, 2.2a)."""
 
     def __init__(self, sums: DeviceSums, priors: NDArray[np.float64]) -> None:
-        p, r_max = sums.padding_factor, sums.r_max
         self._sums = sums
-        n_squared = sums.padded_radius**2 + 1
-        # one shell more for the voxels with |x|^2 >= P^2, which are not regularised
-        prior = priors[_shells(n_squared, sums.bounds())]
-        averaged = shell_bounds(r_max, round_half_away_int((p * r_max) ** 2), p, "floor")
-        floors = self._floors(averaged, prior)
-        # the last floor also holds beyond
-        floor = floors[np.minimum(_shells(n_squared, averaged), r_max - 1)]
-        self._factors = self._upload(np.stack([prior, floor], axis=-1))
-
-    def _upload(self, table: NDArray[np.float64]) -> Array:
-        session = self._sums.session
+        real = sums.session.real
+        p, r_max, radius = sums.padding_factor, sums.r_max, sums.padded_radius
         with np.errstate(over="ignore"):  # beyond the range of single precision: infinite
-            return session.to_device(table.astype(session.real))
+            shells = _shells_of_priors(sums.ori_size // 2 + 1, p, radius)
+            prior = priors.astype(real)[shells]
+            averaged, shells = _shells_of_floors(r_max, p, radius)
+            floors = self._floors(averaged, prior).astype(real)
+        self._factors = sums.session.to_device(np.stack([prior, floors[shells]], axis=-1))
 
-    def _floors(self, bounds: NDArray[np.int32], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _floors(self, bounds: NDArray[np.int32], prior: NDArray[Any]) -> NDArray[np.float64]:
         """Smallest divisor of each shell."""
         sums, session = self._sums, self._sums.session
         edge, _, nx = sums.shape
@@ -112,7 +106,7 @@ class _Division:
         totals, counts = sum_by_shell(
             session, "weight_floors_vector" if session.is_cpu else "weight_floors", n, edge, 2,
             sums.values, sums.start, edge, nx, sums.padded_radius**2, session.to_device(bounds), n,
-            self._upload(prior),
+            session.to_device(prior),
         )  # fmt: skip
         floors = np.zeros(n)
         np.divide(WEIGHT_FLOOR * totals, counts, out=floors, where=counts > 0)
@@ -134,10 +128,33 @@ class _Division:
             run_over_voxels(session, "divide_volume", part.shape, *arguments)
 
 
+@lru_cache(maxsize=2)
+def _shells_of_priors(n_shells: int, padding_factor: float, radius: int) -> NDArray[np.int64]:
+    """Shell whose prior counts for each squared radius, one more where |x|^2 >= P^2."""
+    bounds = shell_bounds(n_shells, radius**2, padding_factor)
+    return _frozen(_shells(radius**2 + 1, bounds))
+
+
+@lru_cache(maxsize=2)
+def _shells_of_floors(
+    r_max: int, padding_factor: float, radius: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Where the shells begin that floors are averaged over; the one of each squared radius."""
+    limit = round_half_away_int((padding_factor * r_max) ** 2)
+    bounds = shell_bounds(r_max, limit, padding_factor, "floor")
+    # the last floor also holds beyond
+    return bounds, _frozen(np.minimum(_shells(radius**2 + 1, bounds), r_max - 1))
+
+
 def _shells(n_squared: int, bounds: NDArray[np.int32]) -> NDArray[np.int64]:
     """Shell of each squared radius below n_squared; beyond the last bound the number of shells."""
     borders = np.concatenate([[0], np.minimum(bounds, n_squared), [n_squared]])
     return np.repeat(np.arange(-1, len(bounds)), np.diff(borders))
+
+
+def _frozen(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    table.setflags(write=False)  # all maps get the same one
+    return table
 
 
 @lru_cache(maxsize=2)
@@ -157,9 +174,9 @@ def _finish(volume: DeviceMap, padding_factor: float) -> None:
     session, n = volume.session, int(volume.values.shape[0])
     ramp, factors = _map_factors(n, padding_factor)
     weights_d = session.to_device(ramp, session.real)
-    sums = wide_sums(session, "background_sums", n, n, 3, volume.values, n, weights_d)
-    weighted, total, size = sums.sum(axis=(0, 1))
-    if not np.isfinite(size):
+    sums = wide_sums(session, "background_sums", n, 2, volume.values, n, weights_d)
+    weighted, total = (lines.sum() for lines in sums)
+    if not np.isfinite(weighted):
         raise NumericalError(
             "a reconstruction holds NaN or infinity; look for broken particle images or CTFs"
         )

@@ -38,7 +38,7 @@ def test_background_sums(any_session: DeviceSession, volume: NDArray[Any], wide:
         pytest.skip("pairs of floats are for single precision")
     n = len(volume)
     weights = table(any_session, n)
-    shape = (n, n, 3) if wide == "double" else (n, n, 3, 2)
+    shape = (2, n, n) if wide == "double" else (2, n, n, 2)
     out = Output(any_session, shape, np.float64 if wide == "double" else np.float32)
     run_kernel(
         any_session, "maximization/background_sums", (n, n), (4, 1), volume, n, weights, out,
@@ -47,6 +47,19 @@ def test_background_sums(any_session: DeviceSession, volume: NDArray[Any], wide:
     found = out.read().astype(np.float64)
     found = found if wide == "double" else found.sum(axis=-1)
     close(any_session, found, twins.background_sums(volume, weights))
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_background_sums_of_bad_voxels(any_session: DeviceSession, bad: float) -> None:
+    """Also where the background has no share."""
+    volume = np.ones((6, 6, 6))
+    volume[3, 2, 3] = bad
+    out = Output(any_session, (2, 6, 6), np.float64)
+    run_kernel(
+        any_session, "maximization/background_sums", (6, 6), (1, 1), volume, 6, np.zeros(28), out,
+        wide="double",
+    )  # fmt: skip
+    assert np.isnan(out.read()[0, 3, 3])
 
 
 def test_finish_map(any_session: DeviceSession, volume: NDArray[Any]) -> None:

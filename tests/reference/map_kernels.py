@@ -18,9 +18,9 @@ def radii_of_map(n: int) -> NDArray[np.int64]:
 
 
 def background_sums(volume: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Weighted sum, sum of weights and sum of moduli along y, (n, n, 3) by z and x."""
+    """Weighted sum and sum of weights along y, (2, n, n) by z and x."""
     g = weights[radii_of_map(len(volume))]
-    return np.stack([g * volume, g, np.abs(volume)], axis=-1).sum(axis=1)
+    return np.stack([g * volume, g]).sum(axis=2)
 
 
 def finish_map(
