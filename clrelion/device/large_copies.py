@@ -6,17 +6,22 @@ copy into new memory mostly waits for its pages: one thread gets some 2 GB/s of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
 
+from clrelion.device.memory import translated_allocation_errors
 from clrelion.fourier.transforms import workers_or_default
 
-__all__ = ["copy_on_device", "host_empty", "read_bytes", "write_bytes"]
+if TYPE_CHECKING:
+    from clrelion.device.array import Array
+    from clrelion.device.session import DeviceSession
+
+__all__ = ["copy_on_device", "host_empty", "read_bytes", "start_reading", "write_bytes"]
 
 _PIECE_BYTES = 2**30
 _PAGE_BYTES = 4096
@@ -54,6 +59,42 @@ def read_bytes(
         cl.enqueue_copy(
             queue, target[first:last], memory, src_offset=start + first, is_blocking=True
         )
+
+
+def start_reading(
+    session: DeviceSession, array: Array, host: npt.NDArray[Any]
+) -> Callable[[], None]:
+    """Begin to fill a host array from a device array of the same type and size, both C order.
+
+    Returns
+    -------
+    callable
+        Waits for it. Where the host does not work ahead it is done at once.
+
+    Raises
+    ------
+    DeviceMemoryError
+    """
+    if not session.works_ahead:
+        session.read_rows(array, 0, host)
+        return lambda: None
+    target = _bytes_of(host)
+    with translated_allocation_errors("copy from the device"):
+        events = [
+            cl.enqueue_copy(
+                session.queue, target[first:last], array.base_data, src_offset=first,
+                is_blocking=False,
+            )
+            for first, last in _pieces(len(target))
+        ]  # fmt: skip
+        session.queue.flush()
+
+    def wait(_until_then: Array = array) -> None:
+        with translated_allocation_errors("copy from the device"):
+            for event in events:
+                event.wait()
+
+    return wait
 
 
 def copy_on_device(

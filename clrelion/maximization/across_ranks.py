@@ -8,7 +8,7 @@ resolution, the averages for the FSC, and a whole volume when the halves are joi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from clrelion.errors import NumericalError
 from clrelion.fourier.shells import round_half_away_int
 from clrelion.maximization import volume_steps
-from clrelion.maximization.device_sums import DeviceSums, averages_fsc_on_device
+from clrelion.maximization.device_fsc import start_averages_fsc
+from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.half_maps import averages_fsc, downsampled_average
 from clrelion.maximization.plane_blocks import (
     add_planes,
@@ -34,6 +35,8 @@ from clrelion.parallel.exchange import BlockExchange, receiving, sending, take_t
 __all__ = ["HalfSums"]
 
 _PLANES, _KIND, _AVERAGES, _WHOLE = 21, 22, 23, 24
+_AVERAGES_BYTES = 8 * 2**20
+"""Averages that travel at a time: one part is read while another is written elsewhere."""
 
 
 class HalfSums:
@@ -111,11 +114,8 @@ class HalfSums:
         read_box(mine, corner, corner, sphere)
         theirs = np.empty_like(sphere)
         self._both_ways(sphere, theirs)
-        axis = np.arange(-reach, reach + 1) ** 2
-        squared = axis[:, None, None] + axis[:, None] + np.arange(reach + 1) ** 2
-        inside = (squared <= radius**2)[..., None]
         mean = sphere.dtype.type(0.5) * (sphere + theirs)
-        write_box(mine, corner, corner, np.where(inside, mean, sphere))
+        write_box(mine, corner, corner, np.where(_ball(radius, reach), mean, sphere))
 
     def _both_ways(self, mine: NDArray[Any], theirs: NDArray[Any]) -> None:
         """Swap boxes with the owner of the other half-set, in blocks of planes."""
@@ -157,10 +157,13 @@ class HalfSums:
                 block[...] = averages[first:last]
 
         task = sending(
-            self._exchange, self._first, _AVERAGES, _planes(averages.shape), averages.shape[1:],
-            averages.dtype, fill,
+            self._exchange, self._first, _AVERAGES, _planes(averages, averages.dtype),
+            averages.shape[1:], averages.dtype, fill,
         )  # fmt: skip
         take_turns([task], self._comm)
+        if isinstance(sums, DeviceSums):
+            # beside the other rank's work
+            sums.sum_ahead()
 
     def _fsc_with_second(self, mine: VolumeSums) -> NDArray[np.float64]:
         """Correlate with the averages of the second half-set, where the first one's are."""
@@ -177,13 +180,15 @@ class HalfSums:
             theirs = np.empty(averages.shape, dtype=averages.dtype)
             use = partial(_write_rows, theirs)
         task = receiving(
-            self._exchange, self._second, _AVERAGES, _planes(averages.shape), averages.shape[1:],
-            kind, use,
+            self._exchange, self._second, _AVERAGES, _planes(averages, kind),
+            averages.shape[1:], kind, use,
         )  # fmt: skip
         take_turns([task], self._comm)
         if not isinstance(sums, DeviceSums):
             return averages_fsc(averages, theirs, mine.r_max, mine.ori_size)
-        return averages_fsc_on_device(sums.session, averages, theirs, mine.r_max, mine.ori_size)
+        found = start_averages_fsc(sums.session, averages, theirs, mine.r_max, mine.ori_size)
+        sums.sum_ahead()
+        return found()
 
     def joined(self) -> VolumeSums | None:
         """Add the second half-set to the first; None where another rank has the total."""
@@ -210,6 +215,16 @@ class HalfSums:
         return mine if self._comm.rank == self._first else None
 
 
+@lru_cache(maxsize=2)
+def _ball(radius: int, reach: int) -> NDArray[np.bool_]:
+    """Whether voxels lie within a radius, (2 reach + 1, 2 reach + 1, reach + 1, 1)."""
+    axis = np.arange(-reach, reach + 1) ** 2
+    squared = axis[:, None, None] + axis[:, None] + np.arange(reach + 1) ** 2
+    inside = (squared <= radius**2)[..., None]
+    inside.setflags(write=False)
+    return inside
+
+
 def _averages(sums: VolumeSums) -> tuple[VolumeSums, Any]:
     """Weighted averages over unpadded Fourier voxels, complex (2r+1, 2r+1, r+1), where they are."""
     if isinstance(sums, WaitingSums):
@@ -223,6 +238,9 @@ def _write_rows(rows: NDArray[Any], first: int, block: NDArray[Any]) -> None:
     rows[first : first + len(block)] = block
 
 
-def _planes(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
-    """Blocks of complex planes."""
-    return plane_blocks(shape, np.float64)
+def _planes(averages: Any, dtype: Any) -> Iterator[tuple[int, int]]:
+    """Blocks of planes of averages in the type in which they travel."""
+    n, ny, nx = averages.shape
+    step = max(1, _AVERAGES_BYTES // (np.dtype(dtype).itemsize * ny * nx))
+    for first in range(0, n, step):
+        yield first, min(n, first + step)

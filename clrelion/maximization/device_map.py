@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clrelion.device.large_copies import start_reading
 from clrelion.device.padded_fft import Coefficients, PaddedFFT
 from clrelion.device.shell_sums import run_over_lines, run_over_voxels
 from clrelion.fourier.filters import low_pass_factors
@@ -39,9 +41,15 @@ class DeviceMap:
         """Copy to the host, in the session's precision."""
         return self.session.to_host(self.values)
 
-    def write_to(self, host: NDArray[Any]) -> None:
-        """Copy to a host array, C-contiguous (N, N, N) of the session's precision."""
-        self.session.read_rows(self.values, 0, host)
+    def start_writing(self, host: NDArray[Any]) -> Callable[[], None]:
+        """Begin to copy to a host array, C-contiguous (N, N, N) of the session's precision.
+
+        Returns
+        -------
+        callable
+            Waits for it.
+        """
+        return start_reading(self.session, self.values, host)
 
     def multiply(self, mask: Array) -> None:
         """Multiply by a mask on the device, real (N, N, N), in place."""

@@ -18,12 +18,13 @@ from clrelion.device.shell_sums import (
     run_over_lines,
     run_over_shells,
     run_over_voxels,
-    sum_by_shell,
+    start_sum_by_shell,
 )
 from clrelion.device.wide_numbers import wide_kind
 from clrelion.errors import DeviceMemoryError, NumericalError
 from clrelion.fourier.padded import centred_shape
 from clrelion.fourier.shells import round_half_away_int, shell_bounds
+from clrelion.maximization.device_fsc import start_averages_fsc
 from clrelion.maximization.half_maps import bin_starts
 from clrelion.maximization.sums import (
     SMALLEST_WEIGHT_SUM,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
-__all__ = ["DeviceSums", "averages_fsc_on_device"]
+__all__ = ["DeviceSums"]
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class DeviceSums:
         self.ori_size = ori_size
         self._place = place
         self._weights: tuple[ShellWeights, float] | None = None
+        self._summing: Callable[[], NDArray[np.float64]] | None = None
 
     @classmethod
     def from_host(cls, session: DeviceSession, sums: BackprojectionSums) -> DeviceSums:
@@ -296,16 +298,20 @@ class DeviceSums:
         float64, (N/2+1,); 1 at shell 0, 0 beyond R.  Specification M 1.6.
         """
         self._require_same_geometry(other)
-        return averages_fsc_on_device(
+        found = start_averages_fsc(
             self.session, self.downsampled(), other.downsampled(), self.r_max, self.ori_size
         )
+        # the device goes on with what is asked for next
+        self.sum_ahead()
+        other.sum_ahead()
+        return found()
 
     def shell_weights(self) -> ShellWeights:
         """Sum the weights and their squares over the shells."""
         return self._summed_weights()[0]
 
-    def count_at_least(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Count the voxels of each shell whose weight reaches the shell's threshold.
+    def start_count(self, thresholds: NDArray[np.float64]) -> Callable[[], NDArray[np.int64]]:
+        """Begin to count the voxels of each shell whose weight reaches the shell's threshold.
 
         Parameters
         ----------
@@ -314,7 +320,8 @@ class DeviceSums:
 
         Returns
         -------
-        int64, (N/2+1,).
+        callable
+            Waits for the counts, int64, (N/2+1,).
         """
         session, (edge, _, nx) = self.session, self.shape
         n_shells = len(thresholds)
@@ -327,30 +334,39 @@ class DeviceSums:
             self.values, self.start, edge, nx, bounds, n_shells, session.to_device(limits), counts,
             wide=wide_kind(session),
         )  # fmt: skip
-        return np.asarray(session.to_host(counts).sum(axis=0, dtype=np.int64))
+        pending = session.to_host_later(counts)
+        return lambda: np.asarray(pending.result()[0].sum(axis=0, dtype=np.int64))
 
     def bounds(self) -> NDArray[np.int32]:
         """Squared radii where the shells begin, (N/2+2,); none holds |x|^2 >= P^2."""
         return shell_bounds(self.ori_size // 2 + 1, self.padded_radius**2, self.padding_factor)
 
+    def sum_ahead(self) -> None:
+        """Let the device begin to sum the weights, which will be asked for."""
+        if self._summing is not None:
+            return
+        session, (edge, _, nx) = self.session, self.shape
+        # one shell more for the voxels beyond
+        bounds = np.append(self.bounds(), np.int32(_BEYOND))
+        n = len(bounds) - 1
+        self._summing = start_sum_by_shell(
+            session, "shell_weights", n, edge, 3,
+            self.values, self.start, edge, nx, session.to_device(bounds), n,
+        )  # fmt: skip
+
     def _summed_weights(self) -> tuple[ShellWeights, float]:
         """Weights by shell, and the sum of all, kept until the volume changes."""
         if self._weights is None:
-            session, (edge, _, nx) = self.session, self.shape
-            # one shell more for the voxels beyond
-            bounds = np.append(self.bounds(), np.int32(_BEYOND))
-            n = len(bounds) - 1
-            sums, squares, counts = sum_by_shell(
-                session, "shell_weights", n, edge, 3,
-                self.values, self.start, edge, nx, session.to_device(bounds), n,
-            )  # fmt: skip
+            self.sum_ahead()
+            assert self._summing is not None
+            sums, squares, counts = self._summing()
             by_shell = ShellWeights(np.rint(counts[:-1]).astype(np.int64), sums[:-1], squares[:-1])
             self._weights = by_shell, float(sums.sum())
         return self._weights
 
     def changed(self) -> None:
         """Forget what was summed up of the volume."""
-        self._weights = None
+        self._weights = self._summing = None
 
     def downsampled(self) -> Array:
         """Weighted averages over unpadded Fourier voxels, complex (2r+1, 2r+1, r+1)."""
@@ -373,25 +389,3 @@ class DeviceSums:
             raise ValueError(
                 f"back-projection sums differ in (padding, R, box): {one} against {two}"
             )
-
-
-def averages_fsc_on_device(
-    session: DeviceSession, one: Array, two: Array, r_max: int, ori_size: int
-) -> NDArray[np.float64]:
-    """Correlate the averages of two half-sets (`DeviceSums.downsampled`).
-
-    Returns
-    -------
-    float64, (N/2+1,); 1 at shell 0, 0 beyond R.  Specification M 1.6.
-    """
-    n, _, n_half = one.shape
-    n_shells = r_max + 1
-    bounds = session.to_device(shell_bounds(n_shells, r_max**2 + 1, 1.0))
-    cross, power_one, power_two = sum_by_shell(
-        session, "shell_correlation", n_shells, n, 3, one, two, n, n_half, bounds, n_shells
-    )
-    power = power_one * power_two
-    fsc = np.zeros(ori_size // 2 + 1)
-    np.divide(cross, np.sqrt(power), out=fsc[:n_shells], where=power > 0)
-    fsc[0] = 1.0
-    return fsc

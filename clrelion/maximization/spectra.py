@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from clrelion.maximization.sums import ShellWeights
 __all__ = [
     "DATA_VS_PRIOR_OF_EMPTY_SHELL",
     "ReconstructionSpectra",
+    "StartedSpectra",
     "average_ctf2",
     "classification_spectra",
     "gold_standard_spectra",
@@ -54,6 +56,22 @@ class ReconstructionSpectra:
     overall_coverage: float
 
 
+@dataclass(frozen=True)
+class StartedSpectra:
+    """Spectra of which the device still counts the coverage.
+
+    Attributes
+    ----------
+    tau2
+        As in `ReconstructionSpectra`: what a reconstruction waits for.
+    result
+        Waits for the rest, and gives them all.
+    """
+
+    tau2: NDArray[np.float64]
+    result: Callable[[], ReconstructionSpectra]
+
+
 class _Weights(Protocol):
     """What the spectra need of back-projection sums, on the host or on the device."""
 
@@ -62,12 +80,14 @@ class _Weights(Protocol):
     @property
     def r_max(self) -> int: ...
     def shell_weights(self) -> ShellWeights: ...
-    def count_at_least(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]: ...
+    def start_count(
+        self, thresholds: NDArray[np.float64]
+    ) -> Callable[[], NDArray[np.int64]]: ...
 
 
 def gold_standard_spectra(
     sums: _Weights, fsc: ArrayLike, tau2_fudge: float = 1.0, is_joined: bool = False
-) -> ReconstructionSpectra:
+) -> StartedSpectra:
     """Derive the spectra from the FSC of the half-sets (auto-refine).
 
     Parameters
@@ -83,7 +103,7 @@ def gold_standard_spectra(
 
     Returns
     -------
-    ReconstructionSpectra
+    StartedSpectra
 
     Notes
     -----
@@ -99,9 +119,8 @@ def gold_standard_spectra(
     correlation = np.minimum(high, correlation)
     ssnr = tau2_fudge * correlation / (1.0 - correlation)
     tau2 = ssnr * sigma2
-    coverage = _coverage(sums, tau2, tau2_fudge, np.ones_like(tau2), weights.counts)
-    overall = overall_fourier_coverage(coverage, ssnr, weights.counts)
-    return ReconstructionSpectra(sigma2, tau2, ssnr, coverage, overall)
+    measured = _start_coverage(sums, tau2, tau2_fudge, np.ones_like(tau2))
+    return _started(sigma2, tau2, ssnr, measured, weights.counts)
 
 
 def classification_spectra(
@@ -109,7 +128,7 @@ def classification_spectra(
     tau2: ArrayLike,
     tau2_fudge: float = 1.0,
     ctf2: ArrayLike | None = None,
-) -> ReconstructionSpectra:
+) -> StartedSpectra:
     """Derive the spectra from the power of the current reference (classification).
 
     Parameters
@@ -125,7 +144,7 @@ def classification_spectra(
 
     Returns
     -------
-    ReconstructionSpectra
+    StartedSpectra
         with ``tau2`` as given.
 
     Notes
@@ -144,9 +163,25 @@ def classification_spectra(
     ratio = np.where(prior > 0, with_prior, without_prior)
     ratio[~has_voxels] = DATA_VS_PRIOR_OF_EMPTY_SHELL
     ratio[sums.r_max + 1 :] = 0.0
-    coverage = _coverage(sums, prior, tau2_fudge, ctf2, weights.counts)
-    overall = overall_fourier_coverage(coverage, ratio, weights.counts)
-    return ReconstructionSpectra(sigma2, prior.copy(), ratio, coverage, overall)
+    measured = _start_coverage(sums, prior, tau2_fudge, ctf2)
+    return _started(sigma2, prior.copy(), ratio, measured, weights.counts)
+
+
+def _started(
+    sigma2: NDArray[np.float64],
+    tau2: NDArray[np.float64],
+    data_vs_prior: NDArray[np.float64],
+    measured: Callable[[], NDArray[np.int64]],
+    counts: NDArray[np.int64],
+) -> StartedSpectra:
+    """Spectra whose coverage follows from how many of the voxels of a shell are measured."""
+
+    def result() -> ReconstructionSpectra:
+        coverage = np.divide(measured(), counts, out=np.zeros(tau2.size), where=counts > 0)
+        overall = overall_fourier_coverage(coverage, data_vs_prior, counts)
+        return ReconstructionSpectra(sigma2, tau2, data_vs_prior, coverage, overall)
+
+    return StartedSpectra(tau2, result)
 
 
 def average_ctf2(
@@ -254,13 +289,9 @@ def _noise_power(sums: _Weights, weights: ShellWeights) -> NDArray[np.float64]:
     return np.divide(weights.counts, total, out=np.zeros(total.size), where=total > 0)
 
 
-def _coverage(
-    sums: _Weights,
-    tau2: NDArray[np.float64],
-    tau2_fudge: float,
-    ctf2: NDArray[np.float64],
-    counts: NDArray[np.int64],
-) -> NDArray[np.float64]:
+def _start_coverage(
+    sums: _Weights, tau2: NDArray[np.float64], tau2_fudge: float, ctf2: NDArray[np.float64]
+) -> Callable[[], NDArray[np.int64]]:
     """Count the voxels whose weight exceeds the prior's (specification M 3.5)."""
     # weight at which W tau'^2 reaches 1; for shells without prior tau'^2 = 0.001 W
     scale = sums.padding_factor**3 * tau2_fudge * tau2 * ctf2
@@ -268,5 +299,4 @@ def _coverage(
     np.divide(1.0, scale, out=threshold, where=scale > 0)
     bare = (tau2 <= 0) & (ctf2 > 0)
     np.sqrt(1.0 / _PRIOR_OF_EMPTY_SHELL / np.where(bare, ctf2, 1.0), out=threshold, where=bare)
-    measured = sums.count_at_least(threshold)
-    return np.divide(measured, counts, out=np.zeros(tau2.size), where=counts > 0)
+    return sums.start_count(threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -125,7 +125,7 @@ class BackprojectionSums:
             square_totals += shell_sums(weight * weight, shells, n_shells)
         return ShellWeights(counts, totals, square_totals)
 
-    def count_at_least(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+    def start_count(self, thresholds: NDArray[np.float64]) -> Callable[[], NDArray[np.int64]]:
         """Count the voxels of each shell whose weight reaches the shell's threshold.
 
         Parameters
@@ -135,7 +135,8 @@ class BackprojectionSums:
 
         Returns
         -------
-        int64, (N/2+1,).
+        callable
+            Gives the counts, int64, (N/2+1,).
         """
         n_shells = thresholds.size
         table = self._shell_table()
@@ -145,7 +146,7 @@ class BackprojectionSums:
             covered = self.weight[planes] >= by_square[squared]
             chosen = table[squared[covered]]
             measured += np.bincount(chosen, minlength=n_shells + 1)[:n_shells]
-        return measured
+        return lambda: measured
 
     def _shell_table(self) -> NDArray[np.int64]:
         """Map squared padded radii to shells; voxels with r^2 >= P^2 go one past the last shell."""
@@ -157,16 +158,6 @@ class BackprojectionSums:
         """Return sums with their own arrays."""
         return BackprojectionSums(
             self.data.copy(), self.weight.copy(), self.padding_factor, self.r_max, self.ori_size
-        )
-
-    def to_double(self) -> BackprojectionSums:
-        """Return the sums in double precision; arrays that are so already are shared."""
-        return BackprojectionSums(
-            self.data.astype(np.complex128, copy=False),
-            self.weight.astype(np.float64, copy=False),
-            self.padding_factor,
-            self.r_max,
-            self.ori_size,
         )
 
     def add(self, other: BackprojectionSums) -> None:

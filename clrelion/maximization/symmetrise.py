@@ -10,6 +10,7 @@ eight entries a row, which SciPy applies to real part, imaginary part and weight
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,17 @@ def lattice_cosets(
     ValueError
         if the operators do not form a group.
     """
+    matrices = np.asarray(operators, dtype=np.float64).reshape(-1, 9)
+    return _lattice_cosets(tuple(map(tuple, matrices.tolist())))
+
+
+@lru_cache(maxsize=2)
+def _lattice_cosets(
+    operators: tuple[tuple[float, ...], ...],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Split a group as `lattice_cosets`: that of a run is split for each volume."""
     group = [np.eye(3)]
-    for operator in np.asarray(operators, dtype=np.float64).reshape(-1, 3, 3):
+    for operator in np.reshape(operators, (-1, 3, 3)):
         if _position(operator, group) < 0:
             group.append(operator)
     lattice = [op for op in group if np.abs(op - np.round(op)).max() < _SAME_MATRIX]
@@ -103,7 +113,10 @@ def lattice_cosets(
             raise ValueError("the symmetry operators do not form a group")
         remaining -= coset
         representatives.append(operator)
-    return subgroup, np.stack(representatives)
+    found = subgroup, np.stack(representatives)
+    for array in found:
+        array.setflags(write=False)
+    return found
 
 
 def _position(operator: NDArray[Any], group: list[NDArray[np.float64]]) -> int:

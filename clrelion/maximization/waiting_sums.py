@@ -7,6 +7,7 @@ device's (`DeviceSums`), but only one volume is there at a time.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from clrelion.device.shell_sums import run_over_lines
 from clrelion.errors import NumericalError
 from clrelion.fourier.padded import centred_shape
 from clrelion.fourier.shells import round_half_away_int
-from clrelion.maximization.device_sums import DeviceSums, averages_fsc_on_device
+from clrelion.maximization.device_fsc import start_averages_fsc
+from clrelion.maximization.device_sums import DeviceSums
 from clrelion.maximization.sums import BackprojectionSums, ShellWeights
 from clrelion.maximization.symmetrise import lattice_cosets
 
@@ -147,9 +149,9 @@ class WaitingSums:
         """Sum the weights and their squares over the shells."""
         return self.on_device().shell_weights()
 
-    def count_at_least(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Count the voxels of each shell whose weight reaches the shell's threshold."""
-        return self.on_device().count_at_least(thresholds)
+    def start_count(self, thresholds: NDArray[np.float64]) -> Callable[[], NDArray[np.int64]]:
+        """Begin to count the voxels of each shell whose weight reaches the shell's threshold."""
+        return self.on_device().start_count(thresholds)
 
     def hermitian_repair(self) -> None:
         """Complete the x = 0 plane, in place; must precede `symmetrise` (specification M 1.3)."""
@@ -220,7 +222,7 @@ class WaitingSums:
         first, second = (other, self) if other._is_on_device else (self, other)
         one = first.on_device().downsampled()
         two = second.on_device().downsampled()
-        return averages_fsc_on_device(self.session, one, two, self.r_max, self.ori_size)
+        return start_averages_fsc(self.session, one, two, self.r_max, self.ori_size)()
 
 
 VolumeSums = BackprojectionSums | DeviceSums | WaitingSums

@@ -21,7 +21,7 @@ from clrelion.refinement.state import HalfModel
 if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
-__all__ = ["CommonMaps", "write_map_to"]
+__all__ = ["CommonMaps", "start_writing_map"]
 
 
 class CommonMaps:
@@ -71,17 +71,17 @@ class CommonMaps:
         mine = {i: half for i, half in enumerate(halves) if owners[i] == self._comm.rank and half}
         rooms = self._arrays.lay_out(dict.fromkeys(mine, ((ori_size,) * 3, np.float64)), owners)
         for i, half in mine.items():
-            write_map_to(rooms[i], make(half))
+            start_writing_map(rooms[i], make(half))()
         self.spread()
         return rooms
 
 
-def write_map_to(room: NDArray[Any], volume: Map) -> None:
-    """Write a map to the host."""
+def start_writing_map(room: NDArray[Any], volume: Map) -> Callable[[], None]:
+    """Begin to write a map to the host; the result waits for it."""
     if isinstance(volume, DeviceMap) and room.dtype == volume.values.dtype:
-        volume.write_to(room)
-    else:
-        np.copyto(room, to_host(volume), casting="same_kind")
+        return volume.start_writing(room)
+    np.copyto(room, to_host(volume), casting="same_kind")
+    return lambda: None
 
 
 def _type_of_map(sums: VolumeSums | None, before: NDArray[Any]) -> Any:

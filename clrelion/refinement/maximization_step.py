@@ -44,7 +44,7 @@ from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
-from clrelion.refinement.common_maps import CommonMaps, write_map_to
+from clrelion.refinement.common_maps import CommonMaps, start_writing_map
 from clrelion.refinement.expectation_setup import does_scale, fft_precision
 from clrelion.refinement.state import HalfModel, RunState
 
@@ -115,6 +115,7 @@ class Maximization:
         self._maps_of_all = CommonMaps(self._comm, session)
         self._half_maps = CommonMaps(self._comm, None)
         self._count: Callable[[int], None] = lambda _: None
+        self._writing: Callable[[], None] = lambda: None
 
     def run(
         self,
@@ -182,7 +183,6 @@ class Maximization:
             for i, (model, result) in enumerate(zip(models, results, strict=True))
         ]  # fmt: skip
         of_ranks = self._comm.allgather(spectra)
-        self._maps_of_all.spread()
         new = [
             self._model(state, i, model, result.parameters,
                         [of_ranks[owner][i][k] for k, owner in enumerate(owners[i])], fsc,
@@ -190,12 +190,12 @@ class Maximization:
             for i, (model, result) in enumerate(zip(models, results, strict=True))
         ]  # fmt: skip
         # the same on all ranks to the last bit
-        new = [
-            replace(model, maps=of_model)
-            for model, of_model in zip(self._comm.bcast(new), rooms, strict=True)
-        ]
-        if iteration < state.seeding_iteration:
-            for model in new:
+        new = self._comm.bcast(new)
+        self._end_writing()
+        self._maps_of_all.spread()
+        for model, maps in zip(new, rooms, strict=True):
+            model.maps = maps
+            if iteration < state.seeding_iteration:
                 model.seed_from_first()
         if len(new) == 2:
             # both halves use equal image sizes (specification M 4.1.10)
@@ -258,12 +258,21 @@ class Maximization:
         for k, owner in enumerate(owners):
             if owner != self._comm.rank:
                 continue
+            # one map at a time is on the device
+            self._end_writing()
             volume, made[k] = self._class(
                 state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
             )
-            write_map_to(rooms[k], self._finished(state, volume, is_last))
+            # the last one is on its way while the models are made
+            self._writing = start_writing_map(rooms[k], self._finished(state, volume, is_last))
+            del volume
             self._count(1)
         return made
+
+    def _end_writing(self) -> None:
+        """Wait for the map that is on its way, and let go of it."""
+        self._writing()
+        self._writing = lambda: None
 
     def _model(
         self,
@@ -276,7 +285,7 @@ class Maximization:
         is_cross_correlation: bool,
         is_joined: bool,
     ) -> HalfModel:
-        """Make the new model, but for its maps."""
+        """Make the new model, without its maps."""
         options = self._options
         new = replace(
             model,
@@ -324,24 +333,21 @@ class Maximization:
         if backprojection is None or backprojection.is_empty():
             return model.maps[k], _previous_spectra(model, k)
         if fsc is not None and self._fixed_tau2 is None:
-            spectrum = gold_standard_spectra(backprojection, fsc, options.tau2_fudge, is_joined)
+            started = gold_standard_spectra(backprojection, fsc, options.tau2_fudge, is_joined)
         else:
-            spectrum = classification_spectra(
-                backprojection,
-                model.tau2[k],
-                options.tau2_fudge,
+            started = classification_spectra(
+                backprojection, model.tau2[k], options.tau2_fudge,
                 self._average_ctf2(state, result.parameters),
-            )
+            )  # fmt: skip
         try:
             volume = reconstruct(
-                backprojection,
-                None if options.no_map else spectrum.tau2,
-                options.tau2_fudge,
+                backprojection, None if options.no_map else started.tau2, options.tau2_fudge,
                 minres_map=options.minres_map,
                 host_precision=fft_precision(options, state.ori_size),
-            )
+            )  # fmt: skip
         except NumericalError as error:
             raise NumericalError(f"iteration {iteration}, class {k + 1}: {error}") from error
+        spectrum = started.result()
         ini_high = options.ini_high_angst or 0.0
         if is_cross_correlation and iteration == 1 and ini_high > 0:
             pixel_size = state.pixel_size_angst

@@ -160,7 +160,7 @@ def test_regularised_joined_map(tmp_path: Path) -> None:
     (tmp_path / "fsc.star").write_text(f"\n{head}{rows}\n\n")
     expected = relion_map(tmp_path, "--sym D2 --fsc fsc.star")
     sums = sums_of(particles, "D2")
-    spectra = gold_standard_spectra(sums, fsc, is_joined=True)
+    spectra = gold_standard_spectra(sums, fsc, is_joined=True).result()
     found = reconstruct(sums, spectra.tau2, minres_map=0)
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 

@@ -47,13 +47,13 @@ def test_fsc_to_data_versus_prior(fsc: float, halves: float, joined: float) -> N
     # specification M 10.1 item 6 and M 3.2
     curve = np.full(N // 2 + 1, fsc)
     for is_joined, expected in ((False, halves), (True, joined)):
-        found = spectra.gold_standard_spectra(flat_sums(), curve, is_joined=is_joined)
+        found = spectra.gold_standard_spectra(flat_sums(), curve, is_joined=is_joined).result()
         np.testing.assert_allclose(found.data_vs_prior, expected, rtol=2e-5)
 
 
 def test_gold_standard_identities() -> None:
     fsc = np.linspace(1.0, 0.0, N // 2 + 1)
-    found = spectra.gold_standard_spectra(flat_sums(3.0), fsc, tau2_fudge=2.0)
+    found = spectra.gold_standard_spectra(flat_sums(3.0), fsc, tau2_fudge=2.0).result()
     np.testing.assert_allclose(found.sigma2[: R + 1], 1 / (P**3 * 3.0))
     np.testing.assert_array_equal(found.sigma2[R + 1 :], 0.0)
     np.testing.assert_allclose(found.tau2, found.data_vs_prior * found.sigma2)
@@ -70,7 +70,7 @@ def test_noise_power_is_the_inverse_mean_weight(padding: float) -> None:
     k = np.arange(-radius - 1, radius + 2)
     r2 = k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(radius + 2) ** 2
     shells = np.floor(np.sqrt(r2) / padding + 0.5)
-    found = spectra.gold_standard_spectra(sums, np.full(N // 2 + 1, 0.5)).sigma2
+    found = spectra.gold_standard_spectra(sums, np.full(N // 2 + 1, 0.5)).result().sigma2
     for shell in range(R + 1):
         chosen = (shells == shell) & (r2 < radius**2)
         assert found[shell] == pytest.approx(1 / (padding**3 * sums.weight[chosen].mean()))
@@ -83,15 +83,15 @@ def test_doubling_the_particles_halves_the_noise() -> None:
     two.add(one)
     fsc = np.full(N // 2 + 1, 0.5)
     np.testing.assert_allclose(
-        spectra.gold_standard_spectra(two, fsc).sigma2,
-        spectra.gold_standard_spectra(one, fsc).sigma2 / 2,
+        spectra.gold_standard_spectra(two, fsc).result().sigma2,
+        spectra.gold_standard_spectra(one, fsc).result().sigma2 / 2,
     )
 
 
 def test_wiener_limit_of_classification() -> None:
     # specification M 10.1 item 5
     tau2 = np.full(N // 2 + 1, 0.02)
-    found = spectra.classification_spectra(flat_sums(3.0), tau2, tau2_fudge=4.0)
+    found = spectra.classification_spectra(flat_sums(3.0), tau2, tau2_fudge=4.0).result()
     np.testing.assert_allclose(found.data_vs_prior[: R + 1], P**3 * 4.0 * 0.02 * 3.0)
     np.testing.assert_array_equal(found.data_vs_prior[R + 1 :], 0.0)
     np.testing.assert_array_equal(found.tau2, tau2)
@@ -103,7 +103,7 @@ def test_classification_without_prior_and_with_premultiplied_data() -> None:
     sums = random_sums()
     tau2 = np.full(N // 2 + 1, 0.02)
     tau2[7] = 0.0
-    plain = spectra.classification_spectra(sums, tau2)
+    plain = spectra.classification_spectra(sums, tau2).result()
     edge = sums.padded_radius + 1
     k = np.arange(-edge, edge + 1)
     r = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(edge + 1) ** 2) / P
@@ -112,7 +112,7 @@ def test_classification_without_prior_and_with_premultiplied_data() -> None:
     other = sums.weight[np.floor(r + 0.5) == 6]
     assert plain.fourier_coverage[6] == np.mean(P**3 * 0.02 * other >= 1)
     ctf2 = np.full(N // 2 + 1, 0.25)
-    premultiplied = spectra.classification_spectra(sums, tau2, ctf2=ctf2)
+    premultiplied = spectra.classification_spectra(sums, tau2, ctf2=ctf2).result()
     np.testing.assert_allclose(premultiplied.data_vs_prior, 0.25 * plain.data_vs_prior)
     np.testing.assert_array_equal(premultiplied.sigma2, plain.sigma2)
 
@@ -161,7 +161,7 @@ def test_gold_standard_identities_hold_in_relions_files(
     table = read_model_spectra(path)
     sums = BackprojectionSums.zeros(1.85, 16, 64)
     sums.weight += 1.0
-    ours = spectra.gold_standard_spectra(sums, table["GoldStandardFsc"])
+    ours = spectra.gold_standard_spectra(sums, table["GoldStandardFsc"]).result()
     theirs = table["SsnrMap"]
     np.testing.assert_allclose(ours.data_vs_prior, theirs, rtol=2e-3, atol=6e-7)
     product = ours.data_vs_prior * table["ReferenceSigma2"]

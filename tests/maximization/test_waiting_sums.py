@@ -109,7 +109,7 @@ def test_weights_and_reconstruction(session: DeviceSession) -> None:
     np.testing.assert_array_equal(one.sums, two.sums)
     np.testing.assert_array_equal(one.square_sums, two.square_sums)
     limits = np.full(13, 2.0)
-    np.testing.assert_array_equal(found.count_at_least(limits), expected.count_at_least(limits))
+    np.testing.assert_array_equal(found.start_count(limits)(), expected.start_count(limits)())
     assert not found.is_empty()
     tau2 = np.full(13, 0.1)
     maps = [volume_steps.reconstruct(volume, tau2) for volume in (found, expected)]
