@@ -20,7 +20,6 @@ __all__ = [
     "electron_wavelength_angst",
     "even_zernike_phase",
     "frequency_grid",
-    "is_valid_ctf",
     "zernike",
 ]
 
@@ -75,35 +74,6 @@ def frequency_grid(
         return u, v
     m = np.asarray(mag_matrix, dtype=np.float64)
     return m[0, 0] * u + m[0, 1] * v, m[1, 0] * u + m[1, 1] * v
-
-
-def is_valid_ctf(
-    defocus_u_angst: ArrayLike,
-    defocus_v_angst: ArrayLike,
-    amplitude_contrast: ArrayLike,
-    spherical_aberration_mm: ArrayLike,
-) -> NDArray[np.bool_]:
-    """Tell which parameter sets describe a CTF at all.
-
-    Parameters
-    ----------
-    defocus_u_angst, defocus_v_angst
-        underfocus, Å.
-    amplitude_contrast
-        Q.
-    spherical_aberration_mm
-        Cs, mm.
-
-    Returns
-    -------
-    bool, broadcast shape: Q within [0, 1] and not everything zero.  Specification E 2.9.
-    """
-    u, v, q, cs = (
-        np.abs(np.asarray(x, dtype=np.float64))
-        for x in (defocus_u_angst, defocus_v_angst, amplitude_contrast, spherical_aberration_mm)
-    )
-    in_range = (np.asarray(amplitude_contrast) >= 0) & (q <= 1)
-    return np.asarray(in_range & (u + v + q + cs > 1e-6))
 
 
 def contrast_transfer(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clrelion.fourier.filters import low_pass_map
 from clrelion.fourier.masks import raised_cosine_mask
 
-__all__ = ["SolventMasks", "default_particle_diameter", "flatten_solvent", "spherical_solvent_mask"]
+__all__ = ["SolventMasks", "flatten_solvent", "spherical_solvent_mask"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,6 @@ class SolventMasks:
     second: NDArray[np.float64] | None = None
     low_pass: NDArray[np.float64] | None = None
     low_pass_angst: float = 0.0
-
-
-def default_particle_diameter(
-    ori_size: int, pixel_size_angst: float, width_mask_edge_px: float
-) -> float:
-    """Give the particle diameter, Å, if none is set: (N - w) a (specification E 3.6)."""
-    return (ori_size - width_mask_edge_px) * pixel_size_angst
 
 
 def spherical_solvent_mask(

@@ -173,16 +173,6 @@ class RefineOptions(OptionTable):
         """Whether the CTF is +1 or -1 only (--ctf_phase_flipped wins)."""
         return self.only_flip_phases and not self.ctf_phase_flipped
 
-    @property
-    def searches_locally_from_start(self) -> bool:
-        """Whether any --sigma_* asks for local searches."""
-        return any(
-            sigma is not None
-            for sigma in (
-                self.sigma_ang_deg, self.sigma_rot_deg, self.sigma_tilt_deg, self.sigma_psi_deg
-            )
-        )  # fmt: skip
-
 
 def _first_mistake(error: ValidationError) -> str:
     """Put the first mistake that pydantic found into one line a user can act on."""

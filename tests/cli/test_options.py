@@ -134,8 +134,6 @@ def test_what_follows_from_options() -> None:
     assert both.do_scale_correction
     assert not options(only_flip_phases=True, ctf_phase_flipped=True).do_only_flip_phases
     assert options(only_flip_phases=True).do_only_flip_phases
-    assert options(sigma_psi_deg=3).searches_locally_from_start
-    assert not options().searches_locally_from_start
 
 
 def test_notices_name_what_has_no_effect() -> None:

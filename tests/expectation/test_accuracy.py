@@ -14,6 +14,7 @@ from clrelion.expectation import trials
 from clrelion.expectation.accuracy import TrialErrors, expected_accuracies, try_particles
 from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import c_library_random
+from tests.expectation.held_device import card_on, while_held
 from tests.expectation.small_run import SmallRun, small_run
 from tests.reference.expectation_step import Step, counted_shells, frequencies, project, rnd
 
@@ -156,3 +157,16 @@ def test_small_classes_are_not_tried(session_double: DeviceSession) -> None:
     assert found.rot_deg[1] == found.trans_angst[1] == 999.0
     assert found.rot_deg[0] < 999.0
     assert not found.orientability[1].any()
+
+
+def test_only_the_answers_are_waited_for(session_double: DeviceSession) -> None:
+    run, card = small_run(), card_on(session_double)
+    expected = tried(card, run)
+    started = while_held(
+        card, lambda: try_particles(card, run.settings, run.table, IDS)
+    )
+    found = started.result()
+    np.testing.assert_array_equal(found.rotation_deg, expected.rotation_deg)
+    np.testing.assert_array_equal(found.by_shell, expected.by_shell)
+    np.testing.assert_array_equal(found.shift_angst, expected.shift_angst)
+    np.testing.assert_allclose(found.rotation_deg, tried(session_double, run).rotation_deg)

@@ -13,6 +13,7 @@ from clrelion.errors import NumericalError
 from clrelion.expectation.device_reference import reference_transforms_on_device
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
+from tests.expectation.held_device import card_on, while_held
 
 # N, padding, R: P = N_p/2 and below, odd N p
 GEOMETRIES = [(24, 1.0, 12), (24, 2.0, 12), (26, 1.85, 13), (44, 1.85, 9), (44, 2.0, 22),
@@ -83,3 +84,15 @@ def test_bad_maps_are_found(session: DeviceSession) -> None:
     assert found is not None
     with pytest.raises(NumericalError, match="NaN or infinity"):
         _ = found.power_spectrum
+
+
+def test_only_the_spectrum_is_waited_for(session: DeviceSession) -> None:
+    card, volume = card_on(session), noise(104)  # more than is copied for later
+    (expected,) = reference_transforms_on_device(card, [volume], 1.0, 20)
+    (found,) = while_held(
+        card, lambda: reference_transforms_on_device(card, [volume], 1.0, 20)
+    )
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_array_equal(found.power_spectrum, expected.power_spectrum)
+    np.testing.assert_array_equal(found.data, expected.data)

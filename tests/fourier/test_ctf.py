@@ -98,11 +98,6 @@ def test_magnification_matrix_turns_the_frequencies() -> None:
     np.testing.assert_allclose(mv, 0.03 * u + 0.98 * v)
 
 
-def test_validity() -> None:
-    ok = ctf.is_valid_ctf([1e4, 0.0, 1e4, 1e4], [1e4, 0.0, 1e4, 1e4], [0.1, 0.0, 1.2, -0.1], 0.0)
-    np.testing.assert_array_equal(ok, [True, False, False, False])
-
-
 def test_zernike_polynomials() -> None:
     u, v = np.array([0.0, 0.3, -0.2]), np.array([0.0, 0.1, 0.7])
     q2 = u**2 + v**2

@@ -8,7 +8,6 @@ import pytest
 from clrelion.fourier.filters import low_pass_map
 from clrelion.maximization.solvent import (
     SolventMasks,
-    default_particle_diameter,
     flatten_solvent,
     spherical_solvent_mask,
 )
@@ -22,7 +21,6 @@ def test_sphere_multiplies_the_map() -> None:
     np.testing.assert_array_equal(found, volume * mask)
     assert found[0, 0, 0] == 0.0
     assert found[16, 16, 24] == volume[16, 16, 24]
-    assert default_particle_diameter(32, 2.0, 5.0) == 54.0
 
 
 def test_second_mask_is_set_to_its_mean() -> None:
