@@ -258,7 +258,6 @@ class Maximization:
         for k, owner in enumerate(owners):
             if owner != self._comm.rank:
                 continue
-            # one map at a time is on the device
             self._end_writing()
             volume, made[k] = self._class(
                 state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
@@ -385,10 +384,9 @@ class Maximization:
             if not options.fix_sigma_noise:
                 premultiplied = [o.ctf_premultiplied for o in state.table.optics]
                 new.sigma2_noise = noise_spectra(sums, new.sigma2_noise, premultiplied)
-        total = sums.total_weight
         new.log_likelihood = sums.log_likelihood
-        if is_cross_correlation and total > 0:
-            new.log_likelihood /= total
+        if is_cross_correlation and sums.total_weight > 0:
+            new.log_likelihood /= sums.total_weight
 
 
 def _previous_spectra(model: HalfModel, k: int) -> ReconstructionSpectra:
