@@ -23,7 +23,7 @@ from clrelion.refinement.state import RunState
 
 __all__ = ["conclude_iteration"]
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-9
 """Sums over particles may differ by so much between unlike machines."""
 
 
@@ -87,16 +87,21 @@ def conclude_iteration(
     state.references_ctf_corrected = True
     state.current_size = current_size
     state.iteration = iteration
-    of_ranks = comm.allgather((changes, state.schedule, state.sampling, state.perturbation))
+    mark = _mark(changes, found)
+    of_ranks = comm.allgather((mark, state.schedule, state.sampling, state.perturbation))
     _check_agreement(state, [of_rank[0] for of_rank in of_ranks], comm)
     # decisions hang on these: they are the same to the last bit even on unlike machines
     _, state.schedule, state.sampling, state.perturbation = of_ranks[0]
 
 
-def _check_agreement(
-    state: RunState, changes: list[HiddenVariableChanges], comm: Communicator
-) -> None:
-    """See that all ranks have the same results of the particles: they hold new and old ones.
+def _mark(changes: HiddenVariableChanges, found: ParticleResults) -> tuple[float, ...]:
+    """Numbers that hang on the new and old values of all particles, and on which has which."""
+    n = len(found.rot_deg)
+    return (*astuple(changes), float(np.dot(found.rot_deg, np.arange(n))) / n**2)
+
+
+def _check_agreement(state: RunState, marks: list[tuple[float, ...]], comm: Communicator) -> None:
+    """See that all ranks have the same results of the particles.
 
     Raises
     ------
@@ -107,8 +112,8 @@ def _check_agreement(
     """
     strange = [
         rank
-        for rank, of_rank in enumerate(changes)
-        if not np.allclose(astuple(of_rank), astuple(changes[0]), rtol=_ROUNDING, atol=0.0)
+        for rank, mark in enumerate(marks)
+        if not np.allclose(mark, marks[0], rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
     ]
     if not strange:
         return

@@ -19,8 +19,9 @@ def test_results_become_the_table() -> None:
     columns = CommonColumns(Communicator(), n, RESULT_TYPES)
     for iteration in range(4):
         present = copy.deepcopy(table)
-        results = ParticleResults.in_columns(columns.begin(table.rot_deg))
+        results = ParticleResults.in_columns(columns.begin(table.rot_deg), 3)
         assert not results.is_done.any()
+        assert results.rank == 3
         ids = np.array([1, 4, 9]) + iteration % 2
         for column in vars(results).values():
             if isinstance(column, np.ndarray):

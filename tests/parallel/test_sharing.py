@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -57,18 +58,11 @@ class ThreadRank(Communicator):
 
 
 def run_ranks(size: int, work: Callable[[Communicator], Any]) -> list[Any]:
-    """Let each of several threads do the work of a rank."""
-    board, found = Board(size), [None] * size
-
-    def one(rank: int) -> None:
-        found[rank] = work(ThreadRank(rank, size, board))
-
-    threads = [threading.Thread(target=one, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
+    """Let each of several threads do the work of a rank; raise the error of one that fails."""
+    board = Board(size)
+    with ThreadPoolExecutor(size) as pool:
+        of_ranks = [pool.submit(work, ThreadRank(rank, size, board)) for rank in range(size)]
+        return [of_rank.result() for of_rank in of_ranks]
 
 
 ORDERS = [np.arange(0, 200)[::-1], np.arange(200, 397)]

@@ -28,9 +28,9 @@ class AskingRank(ThreadRank):
         return found
 
 
-@pytest.mark.parametrize("wrong", [None, 0, 2])
-def test_ranks_with_other_poses_end_the_run(wrong: int | None) -> None:
-    """Two particles are swapped on one of three ranks."""
+@pytest.mark.parametrize(("wrong", "moves"), [(None, True), (0, True), (2, True), (1, False)])
+def test_ranks_with_other_poses_end_the_run(wrong: int | None, moves: bool) -> None:
+    """Two particles are swapped on one of three ranks, even if all came from the same pose."""
 
     def work(comm: Communicator) -> Any:
         comm = AskingRank(comm.rank, comm.size, comm._board)  # type: ignore[attr-defined]
@@ -41,6 +41,9 @@ def test_ranks_with_other_poses_end_the_run(wrong: int | None) -> None:
         results.done_by[:] = np.arange(n) % 3
         results.turned_deg[:] = np.arange(n)
         results.origin_x_angst[:] = 0.5 * np.arange(n)
+        if not moves:
+            for name in ("origin_x_angst", "origin_y_angst", "class_number"):
+                getattr(state.table, name)[:] = 0
         if comm.rank == wrong:
             for column in vars(results).values():
                 if isinstance(column, np.ndarray):
@@ -59,7 +62,7 @@ def test_ranks_with_other_poses_end_the_run(wrong: int | None) -> None:
         assert found[0].current_changes_orientations_deg == 2.5
         return
     assert isinstance(found[0], RanksDisagreeError)
-    strange = "rank 1 on b, rank 2 on c" if wrong == 0 else "rank 2 on c"
+    strange = {0: "rank 1 on b, rank 2 on c", 1: "rank 1 on b", 2: "rank 2 on c"}[wrong]
     assert f"after iteration 3 other poses are known to {strange} than to rank 0 on a" in str(
         found[0]
     )

@@ -182,7 +182,7 @@ class TestSplitHalves:
         state = run_state(1, is_split=True)
         results = [result([3.0], 1, 2e-3), result([2.9], 2, 2e-3)]
         sums = [r.parameters.copy() for r in results]
-        made = run(state, results, *self.HALVES, "--norm")
+        made = run(state, results, *self.HALVES, "--norm", "--scale")
         assert len(made.models) == 2
         assert made.unfiltered_half_maps == []
         one, two = made.models
@@ -191,8 +191,12 @@ class TestSplitHalves:
         assert one.ave_pmax == two.ave_pmax
         assert made.fsc_halves is not None
         np.testing.assert_array_equal(one.fsc_halves, made.fsc_halves)
-        for model, own in zip((one, two), sums, strict=True):
+        for half, (model, own) in enumerate(zip((one, two), sums, strict=True), start=1):
             assert model.log_likelihood == own.log_likelihood
+            counts = np.bincount(state.table.scale_group[state.table.random_subset == half])
+            np.testing.assert_array_equal(
+                model.scale_correction, update_model.scale_corrections(own, counts)
+            )
             np.testing.assert_array_equal(
                 model.sigma2_noise, update_model.noise_spectra(own, half_model(1).sigma2_noise)
             )
@@ -222,7 +226,9 @@ class TestSplitHalves:
         state = run_state(1, is_split=True)
         results = [result([3.0], h, 2e-3) for h in (1, 2)]
         masks = SolventMasks(np.zeros((N, N, N)), None)
-        made = run(state, results, *self.HALVES, "--norm", is_last=True, masks=masks)
+        sums_of_all = results[0].parameters.copy()
+        sums_of_all.add(results[1].parameters)
+        made = run(state, results, *self.HALVES, "--norm", "--scale", is_last=True, masks=masks)
         assert len(made.models) == 1
         assert len(made.unfiltered_half_maps) == 2
         new = made.models[0]
@@ -230,6 +236,10 @@ class TestSplitHalves:
         assert correlation(new.maps[0], truth()) > 0.95
         assert new.log_likelihood == pytest.approx(-123.0 * 6)
         assert new.ave_pmax == pytest.approx(0.4)
+        counts = np.bincount(state.table.scale_group)
+        np.testing.assert_array_equal(
+            new.scale_correction, update_model.scale_corrections(sums_of_all, counts)
+        )
         expected = []
         for h in (1, 2):
             sums: BackprojectionSums = result([3.0], h, 2e-3).backprojections[0]
