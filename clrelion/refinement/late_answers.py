@@ -86,6 +86,22 @@ class LateAnswers:
         NumericalError
             A reference holds NaN or infinity.
         """
+        timer = self._session.profile.timer
+        if progress is None:
+            # trials first: the device has something to do while spectra are read
+            with timer("accuracies"):
+                self._start_trials()
+            self._read_tau2()
+            return
+        self._read_tau2()
+        n = 0 if self._trial_ids is None else len(self._trial_ids) * self._state.n_classes
+        if n:
+            with timer("accuracies"), progress(n, self._label) as bar:
+                self._start_trials(bar.update)
+                assert self._trials is not None
+                self._trials.result()
+
+    def _read_tau2(self) -> None:
         # the first half-set's last: its references are wanted next
         for i_half, owner in reversed(list(enumerate(self._tau2_owners))):
             if owner == self._comm.rank:
@@ -94,21 +110,13 @@ class LateAnswers:
                     if transform is not None:
                         tau2[k] = transform.power_spectrum
                 self._tau2[i_half] = tau2
+
+    def _start_trials(self, count: Callable[[int], None] = lambda _: None) -> None:
         if self._trial_ids is None or not len(self._trial_ids):
             return
-        with self._session.profile.timer("accuracies"):
-            if progress is None:
-                self._trials = self._started(lambda _: None)
-                return
-            n = len(self._trial_ids) * self._state.n_classes
-            with progress(n, self._label) as bar:
-                self._trials = self._started(bar.update)
-                self._trials.result()
-
-    def _started(self, count: Callable[[int], None]) -> StartedTrials:
-        assert self._trial_ids is not None
-        table = self._state.table
-        return try_particles(self._session, self._trial_settings(), table, self._trial_ids, count)
+        self._trials = try_particles(
+            self._session, self._trial_settings(), self._state.table, self._trial_ids, count
+        )
 
     def share(self) -> None:
         """Let the states of all ranks have the answers, on all ranks together."""
