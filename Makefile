@@ -1,5 +1,5 @@
 # make demo    set everything up and refine 92 real particles on the CPU
-# make test    the tests, on PoCL
+# make test    the tests, on PoCL, in two processes: most keep no more than a core busy
 # make lint, make types, make parity, make bench
 # make docs    the site, in site/
 #
@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 
 test: setup
 	@devices=$$(tools/ensure_opencl.sh $(VENV) pocl) && CLRELION_TEST_DEVICES="$$devices" \
-	  $(BIN)/python -m pytest -q -m "not slow"
+	  $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
