@@ -44,9 +44,11 @@ def test_what_has_been_converted_is_not_copied_again(
     sent = []
     write = card._transfers.write
 
-    def noted(memory: Any, start: int, host: NDArray[Any], is_own: bool = False) -> None:
+    def noted(
+        memory: Any, start: int, host: NDArray[Any], is_own: bool = False, lasts: bool = False
+    ) -> None:
         sent.append((host, is_own))
-        write(memory, start, host, is_own)
+        write(memory, start, host, is_own, lasts)
 
     monkeypatch.setattr(card._transfers, "write", noted)
     given = np.arange(24).reshape(4, 6)
@@ -84,6 +86,12 @@ def test_large_arrays_are_not_copied_on_the_host(
     assert waited == []
     card.to_device(np.zeros(module._LARGEST_LATER_BYTES + 1, np.uint8))
     assert waited == [module._LARGEST_LATER_BYTES + 1]
+    # nor waited for, if they stay as they are
+    lasting = np.arange(module._LARGEST_LATER_BYTES, dtype=np.float32)
+    found = card.to_device(lasting, lasts=True)
+    assert card._transfers._uploads[-1][1] == lasting.nbytes
+    assert len(waited) == 1
+    np.testing.assert_array_equal(card.to_host(found), lasting)
 
 
 def test_uploads_that_are_done_are_forgotten(card: DeviceSession) -> None:
