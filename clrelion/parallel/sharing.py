@@ -22,7 +22,7 @@ from clrelion.parallel.resting import RestingRanks
 from clrelion.parallel.shares import Shares
 from clrelion.parallel.speeds import RankSpeeds
 
-__all__ = ["RankEnd", "WorkSharing", "claims_on_all"]
+__all__ = ["RankEnd", "WorkSharing"]
 
 _SMALLEST_PART_OF_BATCH = 16
 _SMALLEST_PART_OF_SHARE = 32
@@ -333,13 +333,6 @@ class WorkSharing:
     def close(self) -> None:
         """Give the counters up, on all ranks together."""
         self._counters.close()
-
-
-def claims_on_all(order: NDArray[np.int64], optics_group: NDArray[np.int64]) -> ShareClaims:
-    """Claims of a single process on a list of particles."""
-    sharing = WorkSharing(Communicator(), [order], optics_group, [1.0])
-    sharing.begin([order])
-    return sharing.claims(0, helps=False)
 
 
 def _are_same(before: Sequence[NDArray[Any]], now: Sequence[NDArray[Any]]) -> bool:

@@ -22,9 +22,10 @@ from clrelion.io.particle_table import OpticsGroup, ParticleTable
 from clrelion.orientations.euler import euler_matrix
 from clrelion.orientations.sampling import OrientationGrid, TranslationGrid
 from clrelion.orientations.symmetry import PointGroup
+from clrelion.parallel.claims import ShareClaims
 from clrelion.parallel.common_columns import CommonColumns
 from clrelion.parallel.communicator import Communicator
-from clrelion.parallel.sharing import claims_on_all
+from clrelion.parallel.sharing import WorkSharing
 from tests.reference.expectation_step import StepResult, expectation_step, frequencies, project
 from tests.reference.phantoms import blob_map
 
@@ -34,6 +35,13 @@ CURRENT_SIZE = 14
 NOISE_SD = 1.0
 N_PARTICLES = 5
 ROOMY = MemoryBudget(2**30, 2**30, 0, None, 2**28)
+
+
+def claims_on_all(order: NDArray[np.int64], optics_group: NDArray[np.int64]) -> ShareClaims:
+    """Claims of a single process on a list of particles."""
+    sharing = WorkSharing(Communicator(), [order], optics_group, [1.0])
+    sharing.begin([order])
+    return sharing.claims(0, helps=False)
 
 
 class ImagesInMemory:

@@ -19,8 +19,7 @@ from clrelion.expectation.step import ExpectationStep
 from clrelion.expectation.volumes import BackprojectionVolumes
 from clrelion.expectation.whole_sums import WholeUnits
 from clrelion.maximization.sums import BackprojectionSums
-from clrelion.parallel.sharing import claims_on_all
-from tests.expectation.small_run import SmallRun, room_for_results, small_run
+from tests.expectation.small_run import SmallRun, claims_on_all, room_for_results, small_run
 from tests.expectation.test_step import case, deviations
 from tests.reference.fixed_to_real import fixed_to_real
 

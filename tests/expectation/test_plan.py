@@ -14,8 +14,7 @@ from clrelion.expectation.plan import _orientations_per_image
 from clrelion.expectation.settings import LocalSearch
 from clrelion.orientations.sampling import OrientationGrid
 from clrelion.orientations.symmetry import PointGroup
-from clrelion.parallel.sharing import claims_on_all
-from tests.expectation.small_run import particle_table, room_for_results, small_run
+from tests.expectation.small_run import claims_on_all, particle_table, room_for_results, small_run
 from tests.reference.local_lists import sparse_search_space
 
 LOCAL = LocalSearch(3.75, 3.75, 3.75, centre_on_current=True)

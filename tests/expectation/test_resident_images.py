@@ -13,8 +13,13 @@ from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.batch_work import BatchWork
 from clrelion.expectation.resident_images import ResidentImages
 from clrelion.expectation.step import ExpectationStep
-from clrelion.parallel.sharing import claims_on_all
-from tests.expectation.small_run import ROOMY, ImagesInMemory, room_for_results, small_run
+from tests.expectation.small_run import (
+    ROOMY,
+    ImagesInMemory,
+    claims_on_all,
+    room_for_results,
+    small_run,
+)
 
 IMAGE = 4 * 16**2
 """Bytes of an image of the first optics group."""

@@ -13,7 +13,8 @@ import pytest
 
 from clrelion.parallel.communicator import Communicator, Counters
 from clrelion.parallel.first_shares import initial_owners
-from clrelion.parallel.sharing import RankEnd, WorkSharing, claims_on_all
+from clrelion.parallel.sharing import RankEnd, WorkSharing
+from tests.expectation.small_run import claims_on_all
 
 
 class Board:
