@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from clrelion.device.memory import format_bytes
@@ -19,6 +18,7 @@ from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
 from clrelion.refinement.background import BackgroundWriter
 from clrelion.refinement.diary import Diary
+from clrelion.refinement.host_threads import undisturbed
 from clrelion.refinement.iteration_lines import iteration_lines, rank_lines, resolution_angst
 from clrelion.refinement.output import Output, Written
 from clrelion.refinement.progress import ProgressMaker, no_progress, with_check
@@ -29,11 +29,6 @@ from clrelion.refinement.state import RunState
 __all__ = ["RunSummary", "run_refinement"]
 
 _log = logging.getLogger(__name__)
-
-# The thread that gives the device its work asks for the interpreter's lock after each wait; with
-# Python's 5 ms it would get it hundreds of times too late beside a thread that writes files.
-_SWITCH_INTERVAL_S = 1e-4
-
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -127,11 +122,7 @@ def _run(
         resolution = resolution_angst(state)
         return RunSummary(options.output_root, state.iteration, False, resolution, [], 0.0)
     is_final = False
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    # what is there now stays: looking through it for garbage stops all threads for 50 ms
-    gc.freeze()
-    try:
+    with undisturbed(), closing(run):
         run.write_start(state)
         while state.iteration < options.max_iterations and not is_final:
             run.check_abort()
@@ -140,10 +131,6 @@ def _run(
             if options.skip_maximize or run.reached_resolution(state):
                 break
         maps = run.last_maps()
-    finally:
-        gc.unfreeze()
-        sys.setswitchinterval(switch_interval)
-        run.close()
     seconds = time.monotonic() - started
     summary = RunSummary(
         options.output_root, state.iteration, is_final, resolution_angst(state), maps, seconds
