@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from clrelion.device.profile import Profile
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceError, OptionsError
 from tests.reference.device import clear_array
+from tests.reference.held_device import while_held
 
 
 def test_precisions(session: DeviceSession, session_double: DeviceSession) -> None:
@@ -238,13 +238,7 @@ def test_reads_do_not_wait_for_later_work(session: DeviceSession) -> None:
     ahead = DeviceSession(session.info, works_ahead=True)
     values = np.arange(1000, dtype=np.float32)
     pending = ahead.to_host_later(ahead.to_device(values))
-    gate = cl.UserEvent(ahead.context)
-    cl.enqueue_marker(ahead.queue, wait_for=[gate])
-    with ThreadPoolExecutor(1) as reader:
-        try:
-            found = reader.submit(pending.result).result(timeout=20)
-        finally:
-            gate.set_status(cl.command_execution_status.COMPLETE)
+    found = while_held(ahead, pending.result)
     np.testing.assert_array_equal(found[0], values)
     ahead.finish()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyopencl as cl
 import pytest
 from numpy.typing import NDArray
 
 from clrelion.device import transfers as module
 from clrelion.device.large_copies import write_bytes
 from clrelion.device.session import DeviceSession
+from tests.reference.held_device import held
 
 
 @pytest.fixture
@@ -104,12 +104,10 @@ def test_uploads_that_are_done_are_forgotten(card: DeviceSession) -> None:
             assert card._transfers._kept_bytes <= 1.5 * module._LARGEST_LATER_BYTES
             assert card._transfers._kept_bytes == sum(n_bytes for _, n_bytes in kept)
     # those that may be on their way are kept, however many
-    gate = cl.UserEvent(card.context)
-    cl.enqueue_marker(card.queue, wait_for=[gate])
-    for _ in range(200):
-        card.to_device(np.zeros(10, np.float32))
-    assert len(kept) >= 200
-    gate.set_status(cl.command_execution_status.COMPLETE)
+    with held(card):
+        for _ in range(200):
+            card.to_device(np.zeros(10, np.float32))
+        assert len(kept) >= 200
     card.finish()
     for _ in range(10):
         card.to_device(np.zeros(10, np.float32))

@@ -14,9 +14,9 @@ from clrelion.expectation import trials
 from clrelion.expectation.accuracy import TrialErrors, expected_accuracies, try_particles
 from clrelion.orientations.euler import euler_matrix
 from clrelion.particles.random_numbers import c_library_random
-from tests.expectation.held_device import card_on, while_held
 from tests.expectation.small_run import SmallRun, small_run
 from tests.reference.expectation_step import Step, counted_shells, frequencies, project, rnd
+from tests.reference.held_device import card_on, while_held
 
 IDS = np.array([3, 0, 1, 2])
 

@@ -13,7 +13,7 @@ from clrelion.errors import NumericalError
 from clrelion.expectation.device_reference import reference_transforms_on_device
 from clrelion.expectation.projections import Projector
 from clrelion.expectation.reference import ReferenceTransform, reference_transform
-from tests.expectation.held_device import card_on, while_held
+from tests.reference.held_device import card_on, while_held
 
 # N, padding, R: P = N_p/2 and below, odd N p
 GEOMETRIES = [(24, 1.0, 12), (24, 2.0, 12), (26, 1.85, 13), (44, 1.85, 9), (44, 2.0, 22),
