@@ -147,7 +147,7 @@ def _trials(
     groups = table.optics_group[ids]
     for group in np.unique(groups).tolist():
         chosen = np.flatnonzero(groups == group)
-        setup = OpticsSetup(session, settings, group, projector, padding)
+        setup = OpticsSetup(session, settings, group, padding)
         trials = Trials(
             session, settings, setup, projector, table, ids[chosen], draws[chosen], n_shells
         )

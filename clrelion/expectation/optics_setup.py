@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clrelion.expectation.group_weights import GroupWeights
 from clrelion.expectation.images import ImagePreparation
 from clrelion.expectation.pixels import PixelList, make_pixel_list
-from clrelion.expectation.projections import Projector
+from clrelion.expectation.projections import places_in_references
 from clrelion.expectation.scoring import ScoringList, TranslationRamps
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.fourier.shells import pixels_per_shell
@@ -54,7 +54,6 @@ class OpticsSetup:
         session: DeviceSession,
         settings: ExpectationSettings,
         group: int,
-        projector: Projector,
         projector_padding: float,
         n_images_expected: int = 0,
     ) -> None:
@@ -65,12 +64,11 @@ class OpticsSetup:
         self._settings = settings
         self._noise = geometry.image_noise(settings.sigma2_noise[group])
 
-        self._projector = projector
         self._projector_padding = projector_padding
         self._n_images_expected = n_images_expected
         # the mean CTF^2 of premultiplied images is over whole shells
         self.pixels = self._pixel_list(geometry.image_size, geometry.optics.ctf_premultiplied)
-        self.pixel_xy = projector.pixel_table(self.pixels)
+        self.pixel_xy = places_in_references(session, self.pixels)
         self.fine_is_full = not settings.score_at_coarse_size
         fine_pixels = self.pixels if self.fine_is_full else self._coarse_pixels
         self.fine = self._scoring_list(fine_pixels, fine=True)
@@ -165,7 +163,7 @@ class OpticsSetup:
         return ScoringList(
             session=self._session,
             pixels=pixels,
-            pixel_xy=self._projector.pixel_table(pixels),
+            pixel_xy=places_in_references(self._session, pixels),
             places=places,
             weight=weight[: pixels.n_projected],
             translations_px=settings.translations_px(optics.pixel_size_angst, fine),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,12 @@ class OrientationSums:
                 self._values,
             )
 
-    def to_host(self) -> NDArray[np.float64]:
-        """Sums so far, float64, (n_classes, n_dir)."""
-        words = self._session.to_host(self._values).astype(np.float64)
-        return np.asarray(2.0**-_UNIT_BITS * (words[..., 0] + 2.0**32 * words[..., 1]))
+    def start_reading(self) -> Callable[[], NDArray[np.float64]]:
+        """Ask for the sums so far; the result waits for them, float64, (n_classes, n_dir)."""
+        pending = self._session.to_host_later(self._values)
+
+        def sums() -> NDArray[np.float64]:
+            words = pending.result()[0].astype(np.float64)
+            return np.asarray(2.0**-_UNIT_BITS * (words[..., 0] + 2.0**32 * words[..., 1]))
+
+        return sums

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clrelion.device.array import Array
     from clrelion.device.session import DeviceSession
 
-__all__ = ["Projector", "SliceRows"]
+__all__ = ["Projector", "SliceRows", "places_in_references"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,22 @@ class SliceRows:
         return SliceRows(last - first, *parts)
 
 
+def places_in_references(session: DeviceSession, pixels: PixelList) -> Array:
+    """Upload where the pixels of a list lie in the references.
+
+    Returns
+    -------
+    Array
+        real, (n_padded, 2), or (2, n_padded) for the vector kernels of CPUs.
+    """
+    table = pixels.padded(pixels.projected_xy)
+    # pixels that are not projected may lie outside the references
+    table[pixels.n_projected :] = 0
+    if session.is_cpu:
+        table = np.ascontiguousarray(table.T)
+    return session.to_device(table, session.real)
+
+
 class Projector:
     """The references of all classes on the device.
 
@@ -103,21 +119,6 @@ class Projector:
         self._has_bricks = has_bricks and not session.is_cpu and not self._tiles.is_tiled
         self._bricks: ReferenceBricks | None = None
 
-    def pixel_table(self, pixels: PixelList) -> Array:
-        """Upload where the pixels of a list lie in the references.
-
-        Returns
-        -------
-        Array
-            real, (n_padded, 2), or (2, n_padded) for the vector kernels of CPUs.
-        """
-        table = pixels.padded(pixels.projected_xy)
-        # pixels that are not projected may lie outside the references
-        table[pixels.n_projected :] = 0
-        if self._session.is_cpu:
-            table = np.ascontiguousarray(table.T)
-        return self._session.to_device(table, self._session.real)
-
     def grid_panels(
         self,
         frames: Array,
@@ -136,7 +137,7 @@ class Projector:
         first, n_orientations
             Run of coarse orientations, classes outermost.
         pixels, pixel_xy
-            Pixel list and its table from `pixel_table`.
+            Pixel list and its `places_in_references`.
 
         Returns
         -------

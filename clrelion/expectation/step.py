@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clrelion.device.memory import MemoryBudget
 from clrelion.errors import NumericalError
@@ -61,8 +62,8 @@ class StartedStep:
         Device.
     bookkeeping
         Adds up the sums over particles.
-    orientation_sums
-        Posterior weights by class and direction.
+    by_direction
+        Waits for the posterior weights by class and direction, float64, (n_classes, n_dir).
     volumes
         As in `ExpectationResult`.
     """
@@ -71,20 +72,23 @@ class StartedStep:
         self,
         session: DeviceSession,
         bookkeeping: Bookkeeping,
-        orientation_sums: OrientationSums,
+        by_direction: Callable[[], NDArray[np.float64]],
         volumes: list[Any],
     ) -> None:
         self._session = session
         self._bookkeeping = bookkeeping
-        self._orientation_sums = orientation_sums
+        self._by_direction = by_direction
         self.volumes = volumes
+
+    def class_weights(self) -> NDArray[np.float64]:
+        """Wait for the device; give the posterior weight of each class, float64, (n_classes,)."""
+        return np.asarray(self._by_direction().sum(axis=1))
 
     def result(self) -> ExpectationResult:
         """Wait for the sums; asked for once.  From now on the particles' results are there."""
         with self._bookkeeping, self._session.profile.timer("store"):
-            # first, as some drivers let nobody see what is done while anyone reads
             accumulator = self._bookkeeping.finish()
-            accumulator.add_orientations(self._orientation_sums.to_host())
+            accumulator.add_orientations(self._by_direction())
         return ExpectationResult(accumulator.total(), self.volumes, accumulator.skipped)
 
     def close(self) -> None:
@@ -200,7 +204,7 @@ class ExpectationStep:
             )
             lists = LocalLists(session, settings, self._table)
         padding = next(r.padding_factor for r in settings.references if r is not None)
-        # sums wait for their result without the references
+        # sums over particles may wait longer than the references
         without = replace(settings, references=[])
         accumulator = Accumulator(without, self._table, results, session.deterministic)
         with ExitStack() as errors:
@@ -208,7 +212,7 @@ class ExpectationStep:
             while (group := claims.next_group()) is not None:
                 n = claims.expected(group)
                 setup = OpticsSetup(
-                    session, settings, group, projector, padding, _TYPICAL_ITERATIONS * n
+                    session, without, group, padding, _TYPICAL_ITERATIONS * n
                 )
                 plan = self._plan(setup, n)
                 work = BatchWork(
@@ -219,13 +223,13 @@ class ExpectationStep:
                 self._process_group(work, lists, claims, group, plan.batch.batch_size, progress)
             with session.profile.timer("store"):
                 if not (session.works_ahead and self._placement.stays):
-                    # what still waits to be read has no room beside the sums in the plan, nor
-                    # the references that it holds beside other ones
+                    # what still waits to be read has no room beside the sums in the plan
                     bookkeeping.finish()
                 stays_whole = self._stays_whole and volumes.is_fixed_point
                 sums = volumes.whole_sums() if stays_whole else volumes.sums()
             errors.pop_all()
-        return StartedStep(session, bookkeeping, orientation_sums, list(sums))
+        by_direction = orientation_sums.start_reading()
+        return StartedStep(session, bookkeeping, by_direction, list(sums))
 
     def _process_group(
         self,

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clrelion.device.pinned import pinned
-from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.device_map import DeviceMap
 from clrelion.maximization.sums import BackprojectionSums
 from clrelion.maximization.volume_steps import Map, to_host
@@ -42,14 +41,17 @@ class CommonMaps:
             self._arrays = CommonArrays(comm, lambda memory: pinned(session, memory))
 
     def rooms(
-        self, models: list[HalfModel], results: list[ExpectationResult], owners: list[list[int]]
+        self,
+        models: list[HalfModel],
+        volumes: list[list[VolumeSums | None]],
+        owners: list[list[int]],
     ) -> list[list[NDArray[np.float64]]]:
         """Make room for the maps of all ranks, by half-set and class; `spread` ends it."""
         n_classes = len(owners[0])
         mine = {
             i * n_classes + k: (model.maps[k].shape, _type_of_map(sums, model.maps[k]))
-            for i, (model, result) in enumerate(zip(models, results, strict=True))
-            for k, sums in enumerate(result.backprojections)
+            for i, (model, of_half) in enumerate(zip(models, volumes, strict=True))
+            for k, sums in enumerate(of_half)
             if owners[i][k] == self._comm.rank
         }
         every_owner = [owner for of_half in owners for owner in of_half]

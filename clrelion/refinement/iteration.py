@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clrelion.device.memory import MemoryBudget, format_bytes
 from clrelion.errors import DeviceMemoryError
-from clrelion.expectation.results import ExpectationResult, ParticleResults
 from clrelion.options import RefineOptions
 from clrelion.parallel.communicator import Communicator
 from clrelion.planning.run import RunPlan
 from clrelion.refinement.conclusion import conclude_iteration
+from clrelion.refinement.ended_step import EndedStep
 from clrelion.refinement.expectation_setup import Grids, is_cross_correlation
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.preparation import Preparation
@@ -104,33 +105,24 @@ class Iteration:
         before = state.snapshot()
         while True:
             try:
-                sizes, results, found, owners = self._expectation_of(
-                    state, iteration, is_last, progress
-                )
+                sizes, ended = self._expectation_of(state, iteration, is_last, progress)
                 break
             except DeviceMemoryError as error:
                 self._plan_for_less(error)
             # the arrays of the attempt are free only now
             self._session.release_unused()
             vars(state).update(vars(before.snapshot()))
-        if self._options.skip_maximize:
-            found.write_to(state.table)
-            state.iteration = iteration
-            return MaximizationResult(state.models, None, [])
-        n_own = sum(of_half.count(self._comm.rank) for of_half in owners)
-        n_maps = 1 if is_last and state.is_split else n_own
-        with (
-            self._session.profile.timer("maximization"),
-            shown(n_own + n_maps, f"Maximization iteration {iteration}", "maps") as bar,
-        ):
-            is_cc = is_cross_correlation(state, self._options, iteration)
-            made = self._maximization.run(
-                state, results, owners, sizes.current_size, iteration, is_cc, is_last, bar.update
-            )
+        with ended:
+            if self._options.skip_maximize:
+                ended.parameters()
+                ended.found.write_to(state.table)
+                state.iteration = iteration
+                return MaximizationResult(state.models, None, [])
+            made = self._maximize(state, ended, sizes, iteration, is_last, shown)
         conclude_iteration(
             state,
             made,
-            found,
+            ended.found,
             sizes.current_size,
             iteration,
             self._options,
@@ -138,23 +130,46 @@ class Iteration:
         )
         return made
 
+    def _maximize(
+        self,
+        state: RunState,
+        ended: EndedStep,
+        sizes: ImageSizes,
+        iteration: int,
+        is_last: bool,
+        shown: ProgressMaker,
+    ) -> MaximizationResult:
+        n_own = sum(of_half.count(self._comm.rank) for of_half in ended.owners)
+        n_maps = 1 if is_last and state.is_split else n_own
+        with (
+            self._session.profile.timer("maximization"),
+            shown(n_own + n_maps, f"Maximization iteration {iteration}", "maps") as bar,
+        ):
+            is_cc = is_cross_correlation(state, self._options, iteration)
+            return self._maximization.run(
+                state, ended, sizes.current_size, iteration, is_cc, is_last, bar.update
+            )
+
     def _expectation_of(
         self, state: RunState, iteration: int, is_last: bool, progress: ProgressMaker
-    ) -> tuple[ImageSizes, list[ExpectationResult], ParticleResults, list[list[int]]]:
+    ) -> tuple[ImageSizes, EndedStep]:
         """Run the expectation step; the references are gone when it ends."""
         shown = progress if self._comm.is_first else no_progress
         ready = self._preparation.prepare(state, iteration, is_last, shown)
         label = f"Expectation iteration {iteration}"
         if not self._options.auto_refine:
             label += f" of {self._options.max_iterations}"
-        results, found, owners = self._expectation.run(
+        ended = self._expectation.run(
             state, ready.settings_of, ready.bare_settings, ready.placement,
             order_of_run(state, self._seed).halves,
             is_last, label, progress, ready.late.ask if ready.late else None,
         )  # fmt: skip
-        if ready.late:
-            ready.late.share()
-        return ready.sizes, results, found, owners
+        with ExitStack() as errors:
+            errors.enter_context(ended)
+            if ready.late:
+                ready.late.share()
+            errors.pop_all()
+        return ready.sizes, ended
 
     def _plan_for_less(self, error: DeviceMemoryError) -> None:
         """Plan for less memory from now on, after an allocation that failed all the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,24 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.errors import NumericalError
-from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.across_ranks import HalfSums
-from clrelion.maximization.centring import centre_map
 from clrelion.maximization.half_maps import solvent_corrected_fsc
 from clrelion.maximization.solvent import SolventMasks
 from clrelion.maximization.spectra import (
     ReconstructionSpectra,
     average_ctf2,
-    classification_spectra,
-    gold_standard_spectra,
 )
 from clrelion.maximization.sums import ParameterSums, low_resolution_join_shell
 from clrelion.maximization.update_model import (
     average_norm_correction,
     class_priors,
     direction_priors,
-    low_pass_spectra,
     mean_pmax,
     noise_spectra,
     offset_variance,
@@ -34,17 +29,16 @@ from clrelion.maximization.update_model import (
 )
 from clrelion.maximization.volume_steps import (
     Map,
-    SolventFlattening,
-    low_pass,
     reconstruct,
-    to_host,
 )
 from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
-from clrelion.refinement.common_maps import CommonMaps, start_writing_map
+from clrelion.refinement.class_maps import ClassMaps, MapRules
+from clrelion.refinement.common_maps import CommonMaps
+from clrelion.refinement.ended_step import EndedStep
 from clrelion.refinement.expectation_setup import does_scale, fft_precision
 from clrelion.refinement.state import HalfModel, RunState
 
@@ -107,21 +101,18 @@ class Maximization:
     ) -> None:
         self._options = options
         self._group = point_group
-        self._flattening = None if masks is None else SolventFlattening(masks)
+        self._class_maps = ClassMaps(options, masks, fixed_tau2)
         self._solvent_mask = solvent_mask
         self._fixed_tau2 = fixed_tau2
         self._comm = comm or Communicator()
         self._exchange = exchange or BlockExchange(self._comm, 0)
         self._maps_of_all = CommonMaps(self._comm, session)
         self._half_maps = CommonMaps(self._comm, None)
-        self._count: Callable[[int], None] = lambda _: None
-        self._writing: Callable[[], None] = lambda: None
 
     def run(
         self,
         state: RunState,
-        results: list[ExpectationResult],
-        owners: list[list[int]],
+        ended: EndedStep,
         current_size: int,
         iteration: int,
         is_cross_correlation: bool,
@@ -132,10 +123,8 @@ class Maximization:
 
         Parameters
         ----------
-        results
-            One a half-set; their volumes are consumed.
-        owners
-            For each half-set, the rank that has the volume of each class, and reconstructs it.
+        ended
+            The expectation step; its volumes are consumed.
         current_size
             S of this iteration, px.
         is_last
@@ -148,50 +137,51 @@ class Maximization:
         NumericalError
             Sums that cannot be reconstructed from.
         """
-        self._count = count
-        for result in results:
-            for sums in result.backprojections:
-                if sums is not None:
-                    sums.hermitian_repair()
-                    sums.symmetrise(self._group.operators)
-                    count(1)
-        fsc, unfiltered = None, []
+        volumes, owners, weights = ended.volumes, ended.owners, ended.class_weights
+        self._symmetrise(volumes, count)
+        fsc: NDArray[np.float64] | None = None
+        unfiltered: list[NDArray[np.float64]] = []
         models = state.models
+        joins = state.is_split and (is_last or self._options.join_random_halves)
         if state.is_split:
-            ranks = [of_half[0] for of_half in owners]
-            halves = HalfSums(
-                self._comm,
-                self._exchange,
-                ranks,
-                [result.backprojections[0] for result in results],
-                np.float64 if self._options.precision == "double" else np.float32,
-            )
-            if is_last:
-                unfiltered = self._unregularised_halves(results, ranks, state)
-            fsc, made = self._half_set_fsc(state, halves, current_size, results, ranks)
-            unfiltered = unfiltered or made
-            if is_last or self._options.join_random_halves:
-                parameters = results[0].parameters
-                parameters.add(results[1].parameters)
-                results = [ExpectationResult(parameters, [halves.joined()])]
+            halves = self._halves(volumes, owners)
+            fsc, unfiltered = self._compared(state, halves, current_size, ended, is_last)
+            if joins:
+                volumes, weights = [[halves.joined()]], [np.add(*weights)]
                 models, owners = models[:1], owners[:1]
-        is_joined = state.is_split and len(results) == 1 and is_last
-        rooms = self._maps_of_all.rooms(models, results, owners)
+        parameters, average = None, None
+        if self._needs_ctf2(state):
+            parameters = ended.parameters()
+            (sums_of_all,) = parameters
+            average = average_ctf2(sums_of_all.ctf2, sums_of_all.sumw_group, state.ori_size)
+        rooms = self._maps_of_all.rooms(models, volumes, owners)
+        rules = MapRules(
+            iteration, fsc, average, joins and is_last, is_cross_correlation, is_last
+        )
         spectra = [
-            self._maps(state, model, result, owners[i], rooms[i], fsc, is_joined, iteration,
-                       is_cross_correlation, is_last)
-            for i, (model, result) in enumerate(zip(models, results, strict=True))
+            self._class_maps.make(
+                state, model, volumes[i], weights[i],
+                {k: room for k, room in enumerate(rooms[i]) if owners[i][k] == self._comm.rank},
+                rules, count,
+            )
+            for i, model in enumerate(models)
         ]  # fmt: skip
+        if parameters is None:
+            # the sums over particles have had the time that the maps took
+            parameters = ended.parameters()
+        if joins:
+            first, second = parameters
+            first.add(second)
+            parameters = [first]
         of_ranks = self._comm.allgather(spectra)
         new = [
-            self._model(state, i, model, result.parameters,
-                        [of_ranks[owner][i][k] for k, owner in enumerate(owners[i])], fsc,
-                        is_cross_correlation, is_joined)
-            for i, (model, result) in enumerate(zip(models, results, strict=True))
+            self._model(state, i, model, parameters[i],
+                        [of_ranks[owner][i][k] for k, owner in enumerate(owners[i])], rules)
+            for i, model in enumerate(models)
         ]  # fmt: skip
         # the same on all ranks to the last bit
         new = self._comm.bcast(new)
-        self._end_writing()
+        self._class_maps.finish()
         self._maps_of_all.spread()
         for model, maps in zip(new, rooms, strict=True):
             model.maps = maps
@@ -203,28 +193,46 @@ class Maximization:
             new[1].data_vs_prior = new[0].data_vs_prior.copy()
         return MaximizationResult(new, fsc, unfiltered)
 
-    def _unregularised_halves(
-        self, results: list[ExpectationResult], ranks: list[int], state: RunState
-    ) -> list[NDArray[np.float64]]:
-        """Unregularised maps of the half-sets, on all ranks."""
-        precision = fft_precision(self._options, state.ori_size)
+    def _symmetrise(
+        self, volumes: list[list[VolumeSums | None]], count: Callable[[int], None]
+    ) -> None:
+        for sums in itertools.chain.from_iterable(volumes):
+            if sums is not None:
+                sums.hermitian_repair()
+                sums.symmetrise(self._group.operators)
+                count(1)
 
-        def unregularised(sums: VolumeSums) -> Map:
-            return reconstruct(sums, None, host_precision=precision)
+    def _halves(
+        self, volumes: list[list[VolumeSums | None]], owners: list[list[int]]
+    ) -> HalfSums:
+        return HalfSums(
+            self._comm,
+            self._exchange,
+            [of_half[0] for of_half in owners],
+            [of_half[0] for of_half in volumes],
+            np.float64 if self._options.precision == "double" else np.float32,
+        )
 
-        halves = [result.backprojections[0] for result in results]
-        return self._half_maps.of_halves(halves, ranks, state.ori_size, unregularised)
+    def _needs_ctf2(self, state: RunState) -> bool:
+        """Whether spectra of the maps need sums over particles (specification M 3.4)."""
+        if state.is_split or self._fixed_tau2 is not None:
+            return False
+        return any(optics.ctf_premultiplied for optics in state.table.optics)
 
-    def _half_set_fsc(
+    def _compared(
         self,
         state: RunState,
         halves: HalfSums,
         current_size: int,
-        results: list[ExpectationResult],
-        ranks: list[int],
+        ended: EndedStep,
+        is_last: bool,
     ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-        """Join low resolutions, then compare the halves (specification M 1.5-1.7)."""
+        """Join low resolutions, then compare the halves (specification M 1.5-1.7).
+
+        Gives their FSC and, where they are needed, their unregularised maps.
+        """
         options = self._options
+        unfiltered = self._unregularised_halves(state, ended) if is_last else []
         shell = low_resolution_join_shell(
             state.ori_size,
             state.pixel_size_angst,
@@ -233,45 +241,25 @@ class Maximization:
         )
         halves.join_low_resolution(shell)
         if not options.solvent_correct_fsc:
-            return halves.fsc(), []
+            return halves.fsc(), unfiltered
         assert self._solvent_mask is not None
-        maps = self._unregularised_halves(results, ranks, state)
+        maps = self._unregularised_halves(state, ended)
         rng = np.random.default_rng([abs(options.random_seed or 0), state.iteration + 1])
         fsc = solvent_corrected_fsc(maps[0], maps[1], self._solvent_mask, current_size, rng)
-        return fsc.corrected, maps
+        return fsc.corrected, unfiltered or maps
 
-    def _maps(
-        self,
-        state: RunState,
-        model: HalfModel,
-        result: ExpectationResult,
-        owners: list[int],
-        rooms: list[NDArray[np.float64]],
-        fsc: NDArray[np.float64] | None,
-        is_joined: bool,
-        iteration: int,
-        is_cross_correlation: bool,
-        is_last: bool,
-    ) -> dict[int, ReconstructionSpectra]:
-        """Reconstruct the classes this rank owns into the rooms for them; give their spectra."""
-        made: dict[int, ReconstructionSpectra] = {}
-        for k, owner in enumerate(owners):
-            if owner != self._comm.rank:
-                continue
-            self._end_writing()
-            volume, made[k] = self._class(
-                state, model, result, k, fsc, is_joined, iteration, is_cross_correlation
-            )
-            # the last one is on its way while the models are made
-            self._writing = start_writing_map(rooms[k], self._finished(state, volume, is_last))
-            del volume
-            self._count(1)
-        return made
+    def _unregularised_halves(
+        self, state: RunState, ended: EndedStep
+    ) -> list[NDArray[np.float64]]:
+        """Unregularised maps of the half-sets, on all ranks."""
+        precision = fft_precision(self._options, state.ori_size)
 
-    def _end_writing(self) -> None:
-        """Wait for the map that is on its way, and let go of it."""
-        self._writing()
-        self._writing = lambda: None
+        def unregularised(sums: VolumeSums) -> Map:
+            return reconstruct(sums, None, host_precision=precision)
+
+        halves = [of_half[0] for of_half in ended.volumes]
+        owners = [of_half[0] for of_half in ended.owners]
+        return self._half_maps.of_halves(halves, owners, state.ori_size, unregularised)
 
     def _model(
         self,
@@ -280,12 +268,10 @@ class Maximization:
         model: HalfModel,
         sums: ParameterSums,
         spectra: list[ReconstructionSpectra],
-        fsc: NDArray[np.float64] | None,
-        is_cross_correlation: bool,
-        is_joined: bool,
+        rules: MapRules,
     ) -> HalfModel:
         """Make the new model, without its maps."""
-        options = self._options
+        options, fsc = self._options, rules.fsc
         new = replace(
             model,
             maps=[],
@@ -301,63 +287,8 @@ class Maximization:
             fsc_halves=model.fsc_halves if fsc is None else fsc,
             ave_pmax=mean_pmax(sums),
         )
-        self._update_parameters(new, state, i_half, sums, is_cross_correlation, is_joined)
+        self._update_parameters(new, state, i_half, sums, rules)
         return new
-
-    def _finished(self, state: RunState, volume: Map, is_last: bool) -> Map:
-        """Centre and flatten a map (specification M 4.1.11, 4.4)."""
-        if self._options.center_classes and not state.is_split:
-            largest_px = state.sampling.offset_range_angst / state.pixel_size_angst
-            volume = centre_map(to_host(volume), largest_px)
-        if self._flattening is not None and not is_last:
-            volume = self._flattening(volume, state.pixel_size_angst)
-        return volume
-
-    def _class(
-        self,
-        state: RunState,
-        model: HalfModel,
-        result: ExpectationResult,
-        k: int,
-        fsc: NDArray[np.float64] | None,
-        is_joined: bool,
-        iteration: int,
-        is_cross_correlation: bool,
-    ) -> tuple[Map, ReconstructionSpectra]:
-        """Reconstruct one class (specification M 4.3, 4.10)."""
-        options = self._options
-        backprojection: VolumeSums | None = result.backprojections[k]
-        if result.parameters.pdf_class[k] <= _SMALLEST_CLASS_WEIGHT:
-            return np.zeros_like(model.maps[k]), _previous_spectra(model, k)
-        if backprojection is None or backprojection.is_empty():
-            return model.maps[k], _previous_spectra(model, k)
-        if fsc is not None and self._fixed_tau2 is None:
-            started = gold_standard_spectra(backprojection, fsc, options.tau2_fudge, is_joined)
-        else:
-            started = classification_spectra(
-                backprojection, model.tau2[k], options.tau2_fudge,
-                self._average_ctf2(state, result.parameters),
-            )  # fmt: skip
-        try:
-            volume = reconstruct(
-                backprojection, None if options.no_map else started.tau2, options.tau2_fudge,
-                minres_map=options.minres_map,
-                host_precision=fft_precision(options, state.ori_size),
-            )  # fmt: skip
-        except NumericalError as error:
-            raise NumericalError(f"iteration {iteration}, class {k + 1}: {error}") from error
-        spectrum = started.result()
-        ini_high = options.ini_high_angst or 0.0
-        if is_cross_correlation and iteration == 1 and ini_high > 0:
-            pixel_size = state.pixel_size_angst
-            volume = low_pass(volume, pixel_size, ini_high)
-            spectrum = low_pass_spectra(spectrum, state.ori_size, pixel_size, ini_high)
-        return volume, spectrum
-
-    def _average_ctf2(self, state: RunState, sums: ParameterSums) -> NDArray[np.float64] | None:
-        if self._fixed_tau2 is not None or not any(o.ctf_premultiplied for o in state.table.optics):
-            return None
-        return average_ctf2(sums.ctf2, sums.sumw_group, state.ori_size)
 
     def _update_parameters(
         self,
@@ -365,8 +296,7 @@ class Maximization:
         state: RunState,
         i_half: int,
         sums: ParameterSums,
-        is_cross_correlation: bool,
-        is_joined: bool,
+        rules: MapRules,
     ) -> None:
         """Update what is neither map nor prior (specification M 4.6-4.9)."""
         options = self._options
@@ -376,25 +306,14 @@ class Maximization:
             )
         if options.do_norm_correction:
             new.avg_norm_correction = average_norm_correction(sums, new.avg_norm_correction)
-        if not is_cross_correlation:
+        if not rules.is_cross_correlation:
             if does_scale(options, state):
                 of_models = state.membership.by_scale_group
-                counts = np.sum(of_models, axis=0) if is_joined else of_models[i_half]
+                counts = np.sum(of_models, axis=0) if rules.is_joined else of_models[i_half]
                 new.scale_correction = scale_corrections(sums, counts)
             if not options.fix_sigma_noise:
                 premultiplied = [o.ctf_premultiplied for o in state.table.optics]
                 new.sigma2_noise = noise_spectra(sums, new.sigma2_noise, premultiplied)
         new.log_likelihood = sums.log_likelihood
-        if is_cross_correlation and sums.total_weight > 0:
+        if rules.is_cross_correlation and sums.total_weight > 0:
             new.log_likelihood /= sums.total_weight
-
-
-def _previous_spectra(model: HalfModel, k: int) -> ReconstructionSpectra:
-    """Spectra of a class that received nothing."""
-    return ReconstructionSpectra(
-        sigma2=model.sigma2_class[k],
-        tau2=model.tau2[k],
-        data_vs_prior=model.data_vs_prior[k],
-        fourier_coverage=model.fourier_coverage[k],
-        overall_coverage=float(model.overall_coverage[k]),
-    )

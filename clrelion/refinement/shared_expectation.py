@@ -1,15 +1,17 @@
 """The expectation step of one iteration, shared by the ranks.
 
-In: settings of each half-set.  Out: the same on all ranks, whoever did what: each particle's best
-pose and all sums but the volumes, which only their owners have.
+In: settings of each half-set.  Out: volumes where their owners are; then the same on all ranks,
+whoever did what: each particle's best pose and all other sums.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,18 +21,18 @@ from clrelion.device.memory import MemoryBudget
 from clrelion.errors import NumericalError
 from clrelion.expectation.accumulate import empty_sums
 from clrelion.expectation.resident_images import ResidentImages
-from clrelion.expectation.results import NOT_FINITE, ExpectationResult, ParticleResults
+from clrelion.expectation.results import NOT_FINITE, ParticleResults
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.step import ExpectationStep
 from clrelion.fourier.padded import centred_shape
 from clrelion.maximization.reduction import VolumeReduction
 from clrelion.maximization.sums import ParameterSums
-from clrelion.maximization.waiting_sums import VolumeSums
-from clrelion.parallel.common_columns import CommonColumns
+from clrelion.parallel.common_columns import CommonColumns, FilledColumns
 from clrelion.parallel.communicator import Communicator
 from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import RankEnd, WorkSharing
 from clrelion.particles.loader import ImageSource
+from clrelion.refinement.ended_step import EndedStep
 from clrelion.refinement.progress import Progress, ProgressMaker, no_progress
 from clrelion.refinement.started_steps import StartedSteps
 from clrelion.refinement.state import RunState
@@ -174,8 +176,8 @@ class SharedExpectation:
         label: str,
         progress: ProgressMaker,
         meanwhile: Callable[[], None] | None = None,
-    ) -> tuple[list[ExpectationResult], ParticleResults, list[list[int]]]:
-        """Run the step.
+    ) -> EndedStep:
+        """Run the step until the volumes are there.
 
         Parameters
         ----------
@@ -194,15 +196,6 @@ class SharedExpectation:
         meanwhile
             Called while this rank's device ends the step.
 
-        Returns
-        -------
-        results
-            Sums of each half-set; volumes where this rank owns them, else None.
-        found
-            Results of all particles.
-        owners
-            Rank that owns the volume of each class of each half-set.
-
         Raises
         ------
         NumericalError
@@ -219,7 +212,8 @@ class SharedExpectation:
         step = _Step(state, is_last, settings_of, placement, found)
         display = progress if comm.is_first else no_progress
         started = time.perf_counter()
-        with comm.progressing(), display(state.table.n, label) as bar, step.started:
+        with comm.progressing(), display(state.table.n, label) as bar, ExitStack() as errors:
+            errors.enter_context(step.started)
             step.count = self._counting(bar)
             owners = self._volume_owners(state)
             with self._reduction(owners, bare_settings) as reduction:
@@ -236,23 +230,68 @@ class SharedExpectation:
                 seconds = time.perf_counter() - started
                 with timer("reduction"):
                     volumes = reduction.finish(step.started.volumes(state.n_classes))
-                with timer("set-up"):
-                    local = step.started.results()
-                with timer("reduction"):
-                    n_done = int(np.count_nonzero(found.done_by == comm.rank))
-                    end = sharing.end_of_rank(seconds, n_done)
-                    sums = {h: (one.to_vector(), skipped) for h, (one, skipped) in local.items()}
-                    # here the ranks meet
-                    ends, of_ranks = zip(*comm.allgather((end, sums)), strict=True)
-                    self._columns.join(filled)
-                    results = self._results(step, of_ranks, volumes, bare_settings)
+                    weights = self._class_weights(step)
+            errors.pop_all()
+        of_classes = [
+            [volumes.get(i_half * state.n_classes + k) for k in range(state.n_classes)]
+            for i_half in range(len(state.models))
+        ]
+        # without the step: it holds the references
+        wait = partial(
+            self._parameters, state, step.started, found, filled, seconds, bare_settings, bad
+        )
+        return EndedStep(of_classes, owners, weights, wait, found, step.started)
+
+    def _class_weights(self, step: _Step) -> list[NDArray[np.float64]]:
+        """Posterior weight of each class of each half-set, of all ranks."""
+        of_ranks = self._comm.allgather(step.started.class_weights())
+        weights = []
+        for i_half in range(len(step.state.models)):
+            total = np.sum([one[i_half] for one in of_ranks if i_half in one], axis=0)
+            if not np.any(total):
+                raise NumericalError(
+                    f"{step.state.table.star_path}: no particle has a finite weight; check the "
+                    "images, the reference and its grey scale"
+                )
+            weights.append(total)
+        return weights
+
+    def _parameters(
+        self,
+        state: RunState,
+        started: StartedSteps,
+        found: ParticleResults,
+        filled: FilledColumns,
+        seconds: float,
+        settings: ExpectationSettings,
+        bad: dict[int, str],
+    ) -> list[ParameterSums]:
+        """Sums of each half-set over all ranks; with them, all there is to know of the step."""
+        comm, timer = self._comm, self._session.profile.timer
+        with timer("set-up"):
+            local = started.results()
+        with timer("reduction"):
+            n_done = int(np.count_nonzero(found.done_by == comm.rank))
+            end = self._sharing.end_of_rank(seconds, n_done)
+            sums = {h: (one.to_vector(), skipped) for h, (one, skipped) in local.items()}
+            # here the ranks meet
+            ends, of_ranks = zip(*comm.allgather((end, sums)), strict=True)
+            self._columns.join(filled)
+        state.skipped = bad
+        totals = []
+        for i_half in range(len(state.models)):
+            total = empty_sums(settings)
+            # in the order of the ranks
+            for vector, left_out in [one[i_half] for one in of_ranks if i_half in one]:
+                total.add(ParameterSums.from_vector(vector, total))
+                state.skipped.update(left_out)
+            totals.append(total)
         found.keep_others(state.table)
         self._report(ends)
-        self._conclude(step, results, bad)
-        sharing.finish(found.done_by, ends)
+        self._sharing.finish(found.done_by, ends)
         if comm.size > 1:
-            self.resident.retain(sharing.own)
-        return results, found, owners
+            self.resident.retain(self._sharing.own)
+        return totals
 
     def _reduction(self, owners: list[list[int]], settings: ExpectationSettings) -> VolumeReduction:
         return VolumeReduction(
@@ -316,46 +355,11 @@ class SharedExpectation:
         started = work.start(self._sharing.claims(i_half, helps), step.found, count)
         step.started.add(i_half, started)
 
-    def _results(
-        self,
-        step: _Step,
-        of_ranks: Sequence[Mapping[int, tuple[NDArray[np.float64], dict[int, str]]]],
-        volumes: dict[int, VolumeSums],
-        settings: ExpectationSettings,
-    ) -> list[ExpectationResult]:
-        """Sums of each half-set over all ranks, added in the order of the ranks."""
-        n_classes = settings.n_classes
-        results = []
-        for i_half in range(len(step.state.models)):
-            total = empty_sums(settings)
-            skipped: dict[int, str] = {}
-            for of_rank in of_ranks:
-                if i_half in of_rank:
-                    vector, left_out = of_rank[i_half]
-                    total.add(ParameterSums.from_vector(vector, total))
-                    skipped.update(left_out)
-            of_half = [volumes.get(i_half * n_classes + k) for k in range(n_classes)]
-            results.append(ExpectationResult(total, of_half, skipped))
-        return results
-
     def _report(self, ends: Sequence[RankEnd]) -> None:
         """Tell how evenly the ranks were busy."""
         if self._comm.size > 1:
             work = ", ".join(f"{end.n_done} in {end.seconds:.2f} s" for end in ends)
             _log.info("Particles of rank 0, 1 ...: %s", work)
-
-    def _conclude(self, step: _Step, results: list[ExpectationResult], bad: dict[int, str]) -> None:
-        """Check that there are results at all, and note who was left out."""
-        is_done = step.found.is_done
-        for order in () if is_done.all() else self._sharing.shares.orders:
-            if not is_done[order].any():
-                raise NumericalError(
-                    f"{step.state.table.star_path}: no particle has a finite weight; check the "
-                    "images, the reference and its grey scale"
-                )
-        step.state.skipped = bad
-        for result in results:
-            step.state.skipped.update(result.skipped)
 
 
 def _print_plan(lines: list[str]) -> None:

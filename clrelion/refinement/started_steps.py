@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clrelion.expectation.step import StartedStep
 from clrelion.maximization import volume_steps
 from clrelion.maximization.sums import ParameterSums
@@ -27,6 +30,10 @@ class StartedSteps:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what is not added up."""
         for steps in self._steps.values():
             for step in steps:
                 step.close()
@@ -46,11 +53,19 @@ class StartedSteps:
                 volume_steps.add(mine, more)
 
     def volumes(self, n_classes: int) -> dict[int, VolumeSums]:
-        """Volumes of all half-sets and classes, by one number."""
+        """Hand over the volumes of all half-sets and classes, by one number."""
+        given, self._volumes = self._volumes, {}
         return {
             i_half * n_classes + k: volume
-            for i_half, of_half in self._volumes.items()
+            for i_half, of_half in given.items()
             for k, volume in enumerate(of_half)
+        }
+
+    def class_weights(self) -> dict[int, NDArray[np.float64]]:
+        """Wait for the device; posterior weight of each class, float64, by half-set."""
+        return {
+            i_half: np.sum([step.class_weights() for step in steps], axis=0)
+            for i_half, steps in self._steps.items()
         }
 
     def results(self) -> dict[int, tuple[ParameterSums, dict[int, str]]]:

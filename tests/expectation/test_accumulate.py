@@ -18,7 +18,6 @@ from clrelion.expectation.fine import FineSamples
 from clrelion.expectation.images import ImagePower
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.part_numbers import PendingPart
-from clrelion.expectation.projections import Projector
 from clrelion.expectation.sampling_tables import OrientationTables
 from clrelion.expectation.settings import ExpectationSettings
 from clrelion.expectation.stored_sums import PendingSums, StoredSums
@@ -37,8 +36,7 @@ class Desk:
         optics = [optics_group("first", 16, 2.0), optics_group("second", 20, 1.7)]
         self.settings: ExpectationSettings = run.settings
         self.table: ParticleTable = particle_table(optics, [group] * N)
-        projector = Projector(session, self.settings.references)
-        self.setup = OpticsSetup(session, self.settings, group, projector, 2.0)
+        self.setup = OpticsSetup(session, self.settings, group, 2.0)
         self.tables = OrientationTables.create(session, self.settings, self.table)
         self.results = room_for_results(self.table)
         self.books = Accumulator(self.settings, self.table, self.results, is_exact)

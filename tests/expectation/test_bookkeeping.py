@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from clrelion.device.session import DeviceSession
+from clrelion.expectation import step
+from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.bookkeeping import Bookkeeping
+from clrelion.expectation.projections import Projector
+from tests.expectation.small_run import claims_on_all, room_for_results, small_run
+from tests.reference.held_device import card_on
 
 
 class Sums:
@@ -61,3 +71,40 @@ def test_what_goes_wrong_is_raised() -> None:
 
     with pytest.raises(ValueError, match="below zero"):
         run()
+
+
+def test_sums_that_wait_do_not_hold_the_references(
+    session: DeviceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps are made meanwhile, which may need their memory."""
+    projectors: list[weakref.ref[Projector]] = []
+
+    def noted(*arguments: Any) -> Projector:
+        made = Projector(*arguments)
+        projectors.append(weakref.ref(made))
+        return made
+
+    go_on = threading.Event()
+    add = Accumulator.add
+
+    def held_back(*arguments: Any) -> None:
+        assert go_on.wait(20)
+        add(*arguments)
+
+    monkeypatch.setattr(step, "Projector", noted)
+    monkeypatch.setattr(Accumulator, "add", held_back)
+    run = small_run()
+    work = run.step(card_on(session))
+    work._placement = replace(work._placement, stays=True)
+    order = np.array(sorted(run.images, key=lambda i: (run.table.optics_group[i], i)))
+    results = room_for_results(run.table)
+    started = work.start(claims_on_all(order, run.table.optics_group), results)
+    del work
+    gc.collect()
+    try:
+        assert [projector() for projector in projectors] == [None]
+        assert not results.is_done.any()
+    finally:
+        go_on.set()
+        started.result()
+    assert results.is_done[order].all()

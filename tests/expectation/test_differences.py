@@ -34,7 +34,7 @@ class Coarse:
         s = self.s = run.settings
         self.session = session
         projector = Projector(session, s.references)
-        self.setup = OpticsSetup(session, s, GROUP, projector, s.padding_factor)
+        self.setup = OpticsSetup(session, s, GROUP, s.padding_factor)
         tables = OrientationTables.create(session, s, run.table)
         self.ids = np.flatnonzero(run.table.optics_group == GROUP)
         images = np.stack([run.images[i] for i in self.ids.tolist()])

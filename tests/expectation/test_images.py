@@ -15,7 +15,6 @@ from clrelion.expectation.device_images import DeviceImages
 from clrelion.expectation.images import BatchImages, integer_offsets
 from clrelion.expectation.noise_fill import NoiseFill
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.projections import Projector
 from clrelion.fourier.shells import half_transform_shells
 from clrelion.io.mtf import MtfCurve
 from tests.expectation.small_run import SmallRun, small_run
@@ -23,8 +22,7 @@ from tests.reference.expectation_step import Step
 
 
 def setup_of(session: DeviceSession, run: SmallRun, group: int) -> OpticsSetup:
-    projector = Projector(session, run.settings.references)
-    return OpticsSetup(session, run.settings, group, projector, 2.0)
+    return OpticsSetup(session, run.settings, group, 2.0)
 
 
 def prepared(session: DeviceSession, run: SmallRun, group: int) -> tuple[OpticsSetup, BatchImages]:

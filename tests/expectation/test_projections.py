@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.errors import DeviceMemoryError
 from clrelion.expectation.optics_setup import OpticsSetup
-from clrelion.expectation.projections import Projector, SliceRows
+from clrelion.expectation.projections import Projector, SliceRows, places_in_references
 from clrelion.planning.volumes import VolumeSizes
 from tests.expectation.small_run import SmallRun, small_run
 
@@ -33,7 +33,7 @@ def slices(
 ) -> NDArray[Any]:
     """Slices of random orientations of all classes."""
     rng = np.random.default_rng(5)
-    pixels = OpticsSetup(session, run.settings, 0, projector, 2.0).pixels
+    pixels = OpticsSetup(session, run.settings, 0, 2.0).pixels
     angle = rng.uniform(0, 2 * np.pi, 7)
     rows, _ = np.linalg.qr(rng.standard_normal((11, 3, 3)))
     return session.to_host(
@@ -42,7 +42,7 @@ def slices(
             session.to_device(np.stack([np.cos(angle), np.sin(angle)], axis=1), session.real),
             SliceRows.upload(session, *(rng.integers(0, n, n_rows) for n in (2, 11, 7))),
             pixels,
-            projector.pixel_table(pixels),
+            places_in_references(session, pixels),
         )
     )
 

@@ -12,7 +12,9 @@ from clrelion.expectation.reference import reference_transform
 from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.sums import BackprojectionSums, ParameterSums
 from clrelion.options import RefineOptions
+from clrelion.refinement.ended_step import EndedStep
 from clrelion.refinement.schedule_state import SamplingState, ScheduleState
+from clrelion.refinement.started_steps import StartedSteps
 from clrelion.refinement.state import HalfModel, RunState
 from tests.expectation.small_run import optics_group, particle_table
 from tests.reference.phantoms import blob_map, uniform_matrices
@@ -102,6 +104,19 @@ def parameter_sums(pdf_class: list[float], seed: int = 0) -> ParameterSums:
     sums.log_likelihood = -123.0 * weights.sum()
     sums.pmax_sum = 0.4 * weights.sum()
     return sums
+
+
+def ended(results: list[ExpectationResult]) -> EndedStep:
+    """A step of one rank with these results of its half-sets."""
+    nothing: Any = None
+    return EndedStep(
+        [given.backprojections for given in results],
+        [[0] * len(given.backprojections) for given in results],
+        [given.parameters.pdf_class.copy() for given in results],
+        lambda: [given.parameters for given in results],
+        nothing,
+        StartedSteps(),
+    )
 
 
 def result(pdf_class: list[float], seed: int = 0, noise: float = 0.0) -> ExpectationResult:

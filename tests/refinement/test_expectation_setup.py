@@ -21,6 +21,7 @@ from clrelion.parallel.exchange import BlockExchange
 from clrelion.parallel.sharing import WorkSharing
 from clrelion.particles.random_numbers import c_library_random
 from clrelion.refinement import shared_expectation
+from clrelion.refinement.ended_step import EndedStep
 from clrelion.refinement.expectation_setup import (
     considered_classes,
     image_geometry,
@@ -123,11 +124,15 @@ def test_which_iterations_correlate() -> None:
 
 def started(result: ExpectationResult) -> Any:
     """A step that has been started, and is done."""
-    volumes = result.backprojections
-    return SimpleNamespace(volumes=volumes, result=lambda: result, close=lambda: None)
+    return SimpleNamespace(
+        volumes=result.backprojections,
+        class_weights=lambda: result.parameters.pdf_class,
+        result=lambda: result,
+        close=lambda: None,
+    )
 
 
-def shared_step(state: RunState, others: Any, is_last: bool) -> None:
+def shared_step(state: RunState, others: Any, is_last: bool) -> EndedStep:
     """Run the expectation step of both half-sets with settings of the smallest size."""
     anything: Any = object()
     values = {
@@ -149,7 +154,7 @@ def shared_step(state: RunState, others: Any, is_last: bool) -> None:
     runs = SharedExpectation(
         comm, session, budget, anything, others, sharing, columns, exchange, resident
     )
-    runs.run(
+    return runs.run(
         state, lambda _: settings, settings, anything, orders, is_last, "Expectation", no_progress
     )
 
@@ -171,15 +176,21 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
                 ids += claims.claim(group, 100).tolist()
             found.done_by[ids] = found.rank
             steps.append((self.others, sorted(ids)))
-            return started(ExpectationResult(empty_sums(self.settings), [anything]))
+            sums = empty_sums(self.settings)
+            sums.pdf_class[:] = len(ids)
+            return started(ExpectationResult(sums, [anything], {ids[0]: "why"}))
 
     monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
     anything: Any = object()
     others: Any = object()
     state = run_state(1, is_split=True)
-    shared_step(state, others, is_last)
+    ended = shared_step(state, others, is_last)
     expected = others if is_last else None
     assert steps == [(expected, [0, 2, 5]), (expected, [1, 3, 4])]
+    assert ended.volumes == [[anything], [anything]]
+    assert [of_half.tolist() for of_half in ended.class_weights] == [[3.0], [3.0]]
+    assert [sums.pdf_class.tolist() for sums in ended.parameters()] == [[3.0], [3.0]]
+    assert list(state.skipped.values()) == ["why", "why"]
 
 
 def test_no_particle_with_a_finite_weight_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,11 @@ from clrelion.maximization import update_model
 from clrelion.maximization.half_maps import half_set_fsc
 from clrelion.maximization.reconstruct import reconstruct
 from clrelion.maximization.solvent import SolventMasks, spherical_solvent_mask
-from clrelion.maximization.sums import BackprojectionSums, join_low_resolution
+from clrelion.maximization.sums import (
+    BackprojectionSums,
+    ParameterSums,
+    join_low_resolution,
+)
 from clrelion.orientations.symmetry import PointGroup
 from clrelion.refinement.maximization_step import Maximization, MaximizationResult
 from clrelion.refinement.state import RunState
@@ -22,6 +26,7 @@ from tests.refinement.small_state import (
     SIGMA2,
     N,
     S,
+    ended,
     half_model,
     options_of,
     result,
@@ -44,8 +49,7 @@ def run(
     options = options_of("--K", str(state.n_classes), *arguments)
     values = {"masks": None, "solvent_mask": None, "fixed_tau2": None, **parts}
     step = Maximization(options, C1, values["masks"], values["solvent_mask"], values["fixed_tau2"])
-    owners = [[0] * state.n_classes for _ in state.models]
-    return step.run(state, results, owners, S, iteration, is_cc, is_last)
+    return step.run(state, ended(results), S, iteration, is_cc, is_last)
 
 
 def correlation(one: Any, two: Any) -> float:
@@ -123,6 +127,29 @@ class TestClassification:
         assert not np.array_equal(new.data_vs_prior[0], old.data_vs_prior[0])
         assert new.pdf_class[1] == 0.0
 
+    @pytest.mark.parametrize("premultiplied", [False, True])
+    def test_sums_over_particles_wait_for_the_maps(self, premultiplied: bool) -> None:
+        """Unless the spectra of the maps need them."""
+        state = run_state(2)
+        for optics in state.table.optics:
+            optics.ctf_premultiplied = premultiplied
+        results = [result([4.0, 2.0])]
+        results[0].parameters.ctf2[:] = 1.0
+        given, counted = ended(results), [0]
+
+        def parameters() -> list[ParameterSums]:
+            assert counted[0] == (2 if premultiplied else 4)
+            counted.append(counted[0])
+            return [results[0].parameters]
+
+        def count(n: int) -> None:
+            counted[0] += n
+
+        given.parameters = parameters
+        step = Maximization(options_of("--K", "2"), C1, None, None, None)
+        step.run(state, given, S, 3, False, False, count)
+        assert len(counted) == 2
+
     def test_seeding(self) -> None:
         """Before the seeding iteration all classes take what the first one got."""
         state = run_state(3, seeding_iteration=4)
@@ -147,7 +174,7 @@ class TestClassification:
         step = Maximization(options_of("--sym", "C2"), PointGroup.from_name("C2"), None, None, None)
         state = run_state(1)
         state.models[0].tau2[:] = 1.0
-        volume = step.run(state, [result([6.0])], [[0]], S, 3, False, False).models[0].maps[0]
+        volume = step.run(state, ended([result([6.0])]), S, 3, False, False).models[0].maps[0]
         turned = volume[1:, :0:-1, :0:-1]
         np.testing.assert_allclose(turned, volume[1:, 1:, 1:], atol=2e-3 * volume.max())
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from clrelion.expectation.results import ExpectationResult
 from clrelion.maximization.sums import BackprojectionSums, ParameterSums
@@ -21,6 +22,9 @@ class Step:
         volume.weight[:] = number
         self.volumes: list[Any] = [volume]
         self.is_closed = False
+
+    def class_weights(self) -> NDArray[np.float64]:
+        return np.array([10 * self.number])
 
     def result(self) -> ExpectationResult:
         if self.error is not None:
@@ -42,7 +46,10 @@ def test_steps_of_a_half_set_are_added_up() -> None:
         started.add(i_half, taken)
     assert not started.is_empty
     assert [step.volumes for step in steps] == [[], [], []]  # nothing is held twice
+    weights = started.class_weights()
+    assert {h: of_half.tolist() for h, of_half in weights.items()} == {1: [50.0], 0: [20.0]}
     volumes = started.volumes(1)
+    assert started.volumes(1) == {}  # nor kept
     assert sorted(volumes) == [0, 1]
     for number, expected in ((0, 2.0), (1, 5.0)):
         volume = volumes[number]

@@ -34,7 +34,7 @@ from tests.reference.refine_program import (
     relative_difference,
     succeed,
 )
-from tests.refinement.small_state import PIXEL, N, S, options_of, result, run_state
+from tests.refinement.small_state import PIXEL, N, S, ended, options_of, result, run_state
 
 
 def on_device(
@@ -109,11 +109,9 @@ def test_maximization(session_double: DeviceSession, name: str, waits: bool) -> 
             mask,
             None,
         )
-        owners = [[0] * len(weights) for _ in results]
+        given = ended(results)
         made.append(
-            step.run(
-                state, results, owners, S, case["iteration"], case["is_cc"], case["is_last"]
-            )
+            step.run(state, given, S, case["iteration"], case["is_cc"], case["is_last"])
         )
     assert_same(made[1], made[0])
 
