@@ -4,6 +4,7 @@ import argparse
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from clrelion.refinement.diary import Diary
 
 logger = logging.getLogger(__name__)
+
+_SECONDS_TO_TELL = 5.0
+"""Rank 0 may still be starting when another has read the options."""
 
 
 def main() -> int:
@@ -89,9 +93,7 @@ def refine(
     try:
         command = parse_refine(arguments, program, preset)
     except OptionsError as error:
-        if rank == 0:
-            complain(program, str(error))
-        return FAILURE
+        return _told_by_the_first(program, error)
     options = command.options
     setup_logging(options.verbosity, rank)
     if options.print_symmetry_ops:
@@ -106,6 +108,16 @@ def refine(
         if command.wants_gpu and rank == 0:
             _say_if_there_is_no_gpu()
         return _run(options, f"{program} {shlex.join(arguments)}", program, diary)
+
+
+def _told_by_the_first(program: str, error: ClrelionError) -> int:
+    """Fail as all ranks do, which have not met."""
+    if launched_rank() == 0:
+        complain(program, str(error))
+    else:
+        # launchers end all ranks once one has failed, even one that has not said why yet
+        time.sleep(_SECONDS_TO_TELL)
+    return FAILURE
 
 
 def _say_if_there_is_no_gpu() -> None:
@@ -124,9 +136,7 @@ def _run(options: RefineOptions, command_line: str, program: str, diary: "Diary"
     try:
         comm = join_ranks()
     except ClrelionError as error:
-        if launched_rank() == 0:
-            complain(program, str(error))
-        return FAILURE
+        return _told_by_the_first(program, error)
 
     def work() -> list[tuple[str, str]]:
         share_cores(options.device, comm)

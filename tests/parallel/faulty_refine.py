@@ -26,6 +26,10 @@ def nothing() -> None:
     """Go on."""
 
 
+def late() -> None:
+    """Go on; the rank has begun later than the others."""
+
+
 def kill() -> None:
     """End as the kernel ends a process that is out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -52,7 +56,7 @@ def divide_by_zero() -> None:
 
 
 FAULTS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (nothing, kill, stand_still, stop, lose_the_device, divide_by_zero)
+    f.__name__: f for f in (nothing, late, kill, stand_still, stop, lose_the_device, divide_by_zero)
 }
 
 
@@ -61,6 +65,8 @@ def main() -> int:
     fault, rank, *arguments = sys.argv[1:]
     mock.patch("clrelion.report.live.write_report", return_value=None).start()
     if launched_rank() == int(rank):
+        if fault == "late":
+            time.sleep(1.5)
         process, run = BatchWork._process_ids, ExpectationStep.start
         steps: list[Any] = []
 

@@ -70,8 +70,9 @@ def test_mistakes_are_told_once(
     command = changed(COMMAND, f"--o mistake/run {options}")
     if "--gpu" in options:
         command = command.replace("--device cpu", "")
-    done = launcher.run(2, small_set, PROGRAM, "nothing", "0", *shlex.split(command))
+    done = launcher.run(2, small_set, PROGRAM, "late", "0", *shlex.split(command))
     assert done.code == 1
+    assert done.seconds < MOST_SECONDS
     told = [text for text in done.err.splitlines() if text.startswith("clrelion_refine: ")]
     assert len(told) == 1
     assert line in told[0]
