@@ -111,7 +111,7 @@ class Accumulator:
         np.copyto(residual, spectrum)
         inner, outer = setup.power_sums(residual, work)
 
-        found = part.samples.results()
+        found = part.results.result()
         rows = self._usable(part.ids, found)
         poses = part.poses(found, rows)
         if len(poses.ids) == 0:

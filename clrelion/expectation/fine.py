@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
     from clrelion.device.transfers import PendingRead
 
-__all__ = ["BestPoses", "FineLists", "FineResults", "FineSamples", "fine_weights", "list_fine"]
+__all__ = [
+    "BestPoses",
+    "FineLists",
+    "FineResults",
+    "FineSamples",
+    "PendingResults",
+    "fine_weights",
+    "list_fine",
+]
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,20 @@ class FineResults:
 
 
 @dataclass(frozen=True)
+class PendingResults:
+    """Results of a part on their way to the host."""
+
+    read: PendingRead
+
+    def result(self) -> FineResults:
+        """Wait for them."""
+        sums, poses = self.read.result()
+        maximum, total, omega, offset2 = np.ascontiguousarray(sums.T, dtype=np.float64)
+        *best, found = np.ascontiguousarray(poses.T, dtype=np.int64)
+        return FineResults(maximum, total, omega, offset2, BestPoses(*best), found)
+
+
+@dataclass(frozen=True)
 class FineSamples:
     """Posterior weights of the fine samples of a part.
 
@@ -100,17 +122,12 @@ class FineSamples:
     ----------
     omega
         real device array; weight of each sample, 0 below the threshold.
+    results
+        What they say of the images; may be waited for without the weights.
     """
 
     omega: Array
-    _read: PendingRead
-
-    def results(self) -> FineResults:
-        """Wait for what they say of the images."""
-        sums, poses = self._read.result()
-        maximum, total, omega, offset2 = np.ascontiguousarray(sums.T, dtype=np.float64)
-        *best, found = np.ascontiguousarray(poses.T, dtype=np.int64)
-        return FineResults(maximum, total, omega, offset2, BestPoses(*best), found)
+    results: PendingResults
 
 
 def list_fine(
@@ -254,7 +271,7 @@ def fine_weights(
     )
     poses = _best_poses(session, lists, found, block_start_d, n, n_children)
     # two reads: each has to wait for the interpreter's lock
-    return FineSamples(values, session.to_host_later(sums, poses))
+    return FineSamples(values, PendingResults(session.to_host_later(sums, poses)))
 
 
 def _best_poses(

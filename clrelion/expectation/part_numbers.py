@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clrelion.expectation.fine import FineResults, FineSamples
+from clrelion.expectation.fine import FineResults, FineSamples, PendingResults
 from clrelion.expectation.images import BatchImages, ImagePower
 from clrelion.expectation.stored_sums import PendingSums
 
@@ -92,7 +92,7 @@ class ImageNumbers(_PerImage):
 class PendingPart:
     """A part of a batch whose numbers are on their way to the host.
 
-    The device makes ``power`` first, then ``samples``, and ``stored`` last.
+    The device makes ``power`` first, then ``results``, and ``stored`` last.
 
     Attributes
     ----------
@@ -100,8 +100,8 @@ class PendingPart:
         Of its images, as in `BatchImages`.
     power
         Of its images by shell.
-    samples, stored
-        Its posterior weights and its sums.
+    results, stored
+        What its posterior weights say, without these, and its sums.
     n_significant
         int64, (n,), or None: the samples that the fine pass found.
     ctf2
@@ -112,7 +112,7 @@ class PendingPart:
     scale: NDArray[np.float64]
     offset_px: NDArray[np.float64]
     power: ImagePower
-    samples: FineSamples
+    results: PendingResults
     stored: PendingSums
     n_significant: NDArray[np.int64] | None
     ctf2: PendingRead | None
@@ -129,7 +129,7 @@ class PendingPart:
         """Take what is needed from a part that the device has been given; its images may go."""
         return cls(
             batch.ids, batch.scale, batch.offset_px, batch.power,
-            samples, stored, n_significant, ctf2,
+            samples.results, stored, n_significant, ctf2,
         )  # fmt: skip
 
     def poses(self, found: FineResults, rows: slice | NDArray[np.bool_]) -> ImagePoses:

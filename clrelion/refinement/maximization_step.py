@@ -137,6 +137,10 @@ class Maximization:
         NumericalError
             Sums that cannot be reconstructed from.
         """
+        parameters = None
+        if any(optics.ctf_premultiplied for optics in state.table.optics):
+            # spectra may need them, and CTFs on their way to the host have no room beside maps
+            parameters = ended.parameters()
         volumes, owners, weights = ended.volumes, ended.owners, ended.class_weights
         self._symmetrise(volumes, count)
         fsc: NDArray[np.float64] | None = None
@@ -149,12 +153,8 @@ class Maximization:
             if joins:
                 volumes, weights = [[halves.joined()]], [np.add(*weights)]
                 models, owners = models[:1], owners[:1]
-        parameters, average = None, None
-        if self._needs_ctf2(state):
-            parameters = ended.parameters()
-            (sums_of_all,) = parameters
-            average = average_ctf2(sums_of_all.ctf2, sums_of_all.sumw_group, state.ori_size)
         rooms = self._maps_of_all.rooms(models, volumes, owners)
+        average = None if parameters is None else self._average_ctf2(state, parameters)
         rules = MapRules(
             iteration, fsc, average, joins and is_last, is_cross_correlation, is_last
         )
@@ -213,11 +213,14 @@ class Maximization:
             np.float64 if self._options.precision == "double" else np.float32,
         )
 
-    def _needs_ctf2(self, state: RunState) -> bool:
-        """Whether spectra of the maps need sums over particles (specification M 3.4)."""
+    def _average_ctf2(
+        self, state: RunState, parameters: list[ParameterSums]
+    ) -> NDArray[np.float64] | None:
+        """Average CTF^2 of premultiplied images, where spectra need it (specification M 3.4)."""
         if state.is_split or self._fixed_tau2 is not None:
-            return False
-        return any(optics.ctf_premultiplied for optics in state.table.optics)
+            return None
+        (sums,) = parameters
+        return average_ctf2(sums.ctf2, sums.sumw_group, state.ori_size)
 
     def _compared(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clrelion.device.session import DeviceSession
 from clrelion.expectation import accumulate
 from clrelion.expectation.accumulate import Accumulator
-from clrelion.expectation.fine import FineSamples
+from clrelion.expectation.fine import PendingResults
 from clrelion.expectation.images import ImagePower
 from clrelion.expectation.optics_setup import OpticsSetup
 from clrelion.expectation.part_numbers import PendingPart
@@ -85,14 +85,13 @@ class Numbers:
             )
         ]
         power, samples, stored = reads
-        nothing: Any = None
         n = len(self.ids)
         return PendingPart(
             ids=self.ids,
             scale=np.ones(n),
             offset_px=self.offset_px,
             power=ImagePower(power, slice(0, n)),
-            samples=FineSamples(nothing, samples),
+            results=PendingResults(samples),
             stored=PendingSums([stored]),
             n_significant=self.n_significant,
             ctf2=None,
@@ -154,7 +153,7 @@ def test_parts_do_not_change_a_bit(
 
 
 def test_nothing_of_a_group_is_held_once_it_is_settled(session: DeviceSession) -> None:
-    """The references hang on it."""
+    """Tables on the device hang on it."""
     desk = Desk(session, 0, False)
     part = numbers(desk)
     desk.add(part.chosen(np.arange(N) < 1))

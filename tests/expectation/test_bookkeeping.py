@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from clrelion.device.session import DeviceSession
-from clrelion.expectation import step
+from clrelion.expectation import fine_part, step
 from clrelion.expectation.accumulate import Accumulator
 from clrelion.expectation.bookkeeping import Bookkeeping
+from clrelion.expectation.fine import FineSamples, fine_weights
 from clrelion.expectation.projections import Projector
 from tests.expectation.small_run import claims_on_all, room_for_results, small_run
 from tests.reference.held_device import card_on
@@ -73,11 +74,17 @@ def test_what_goes_wrong_is_raised() -> None:
         run()
 
 
-def test_sums_that_wait_do_not_hold_the_references(
+def test_sums_that_wait_hold_neither_references_nor_weights(
     session: DeviceSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Maps are made meanwhile, which may need their memory."""
     projectors: list[weakref.ref[Projector]] = []
+    weights: list[weakref.ref[FineSamples]] = []
+
+    def noted_weights(*arguments: Any) -> FineSamples:
+        samples = fine_weights(*arguments)
+        weights.append(weakref.ref(samples))
+        return samples
 
     def noted(*arguments: Any) -> Projector:
         made = Projector(*arguments)
@@ -92,6 +99,7 @@ def test_sums_that_wait_do_not_hold_the_references(
         add(*arguments)
 
     monkeypatch.setattr(step, "Projector", noted)
+    monkeypatch.setattr(fine_part, "fine_weights", noted_weights)
     monkeypatch.setattr(Accumulator, "add", held_back)
     run = small_run()
     work = run.step(card_on(session))
@@ -103,6 +111,7 @@ def test_sums_that_wait_do_not_hold_the_references(
     gc.collect()
     try:
         assert [projector() for projector in projectors] == [None]
+        assert {samples() for samples in weights} == {None}
         assert not results.is_done.any()
     finally:
         go_on.set()
