@@ -122,13 +122,13 @@ def test_which_iterations_correlate() -> None:
     assert is_cross_correlation(run_state(), options_of("--always_cc"), 7)
 
 
-def started(result: ExpectationResult) -> Any:
-    """A step that has been started, and is done."""
+def started(result: ExpectationResult, closed: list[ExpectationResult] | None = None) -> Any:
+    """A step that has been started, and is done; notes in ``closed`` that it has been closed."""
     return SimpleNamespace(
         volumes=result.backprojections,
         class_weights=lambda: result.parameters.pdf_class,
         result=lambda: result,
-        close=lambda: None,
+        close=lambda: None if closed is None else closed.append(result),
     )
 
 
@@ -165,6 +165,7 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
 ) -> None:
     """And every half gets its own particles (specification E 2.2)."""
     steps: list[tuple[Any, Any]] = []
+    closed: list[ExpectationResult] = []
 
     class Step:
         def __init__(self, *arguments: Any, stays_whole: bool) -> None:
@@ -178,7 +179,7 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
             steps.append((self.others, sorted(ids)))
             sums = empty_sums(self.settings)
             sums.pdf_class[:] = len(ids)
-            return started(ExpectationResult(sums, [anything], {ids[0]: "why"}))
+            return started(ExpectationResult(sums, [anything], {ids[0]: "why"}), closed)
 
     monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
     anything: Any = object()
@@ -189,7 +190,10 @@ def test_images_for_reconstruction_count_in_the_last_iteration_only(
     assert steps == [(expected, [0, 2, 5]), (expected, [1, 3, 4])]
     assert ended.volumes == [[anything], [anything]]
     assert [of_half.tolist() for of_half in ended.class_weights] == [[3.0], [3.0]]
-    assert [sums.pdf_class.tolist() for sums in ended.parameters()] == [[3.0], [3.0]]
+    assert closed == []  # sums over particles are still being added up
+    with ended:
+        assert [sums.pdf_class.tolist() for sums in ended.parameters()] == [[3.0], [3.0]]
+    assert len(closed) == 2
     assert list(state.skipped.values()) == ["why", "why"]
 
 
@@ -199,8 +203,26 @@ def test_no_particle_with_a_finite_weight_is_an_error(monkeypatch: pytest.Monkey
             self.settings = arguments[1]
 
         def start(self, claims: Any, found: ParticleResults, count: Any) -> Any:
-            return started(ExpectationResult(empty_sums(self.settings), [object()]))
+            return started(ExpectationResult(empty_sums(self.settings), [object()]), closed)
 
+    closed: list[ExpectationResult] = []
     monkeypatch.setattr(shared_expectation, "ExpectationStep", Step)
     with pytest.raises(NumericalError, match="no particle has a finite weight; check the images"):
         shared_step(run_state(1), None, is_last=False)
+    assert len(closed) == 1
+
+
+def test_class_weights_are_those_of_all_ranks() -> None:
+    of_ranks = [{0: np.array([1.0, 0.0])}, {1: np.array([0.0, 2.0])}, {0: np.array([0.5, 4.0])}]
+    runs: Any = SharedExpectation.__new__(SharedExpectation)
+    runs._comm = SimpleNamespace(allgather=lambda mine: [mine, *of_ranks[1:]])
+    step: Any = SimpleNamespace(
+        state=run_state(2, is_split=True),
+        started=SimpleNamespace(class_weights=lambda: of_ranks[0]),
+    )
+    weights = runs._class_weights(step)
+    assert [of_half.tolist() for of_half in weights] == [[1.5, 4.0], [0.0, 2.0]]
+    # a half-set that nobody has anything of
+    del of_ranks[1][1]
+    with pytest.raises(NumericalError, match="no particle has a finite weight"):
+        runs._class_weights(step)
