@@ -93,12 +93,11 @@ WORKLOADS = {
     for work in (
         Workload("class3d-256", "c4-256", _CLASS3D, 5),
         Workload("refine-256", "c4-256", _REFINE, None),
-        Workload("class3d-256x8", "c4-256", _CLASS3D, 5, times=8),
-        Workload("refine-256x8", "c4-256", _REFINE, 5, times=8),
-        Workload("class3d-256x32", "c4-256", _CLASS3D, 6, times=32),
-        Workload("refine-256x32", "c4-256", _REFINE, 6, times=32),
-        Workload("class3d-256x64", "c4-256", _CLASS3D, 6, times=64),
-        Workload("refine-256x64", "c4-256", _REFINE, 6, times=64),
+        *(
+            Workload(f"{name}-256x{times}", "c4-256", arguments, 7, times=times)
+            for times in (4, 8, 16, 32, 64)
+            for name, arguments in (("class3d", _CLASS3D), ("refine", _REFINE))
+        ),
         Workload("class3d-64", "c4-64", _CLASS3D, 3),
         Workload("refine-64", "c4-64", _REFINE, 5),
     )

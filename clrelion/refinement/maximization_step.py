@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from clrelion.maximization.across_ranks import HalfSums
 from clrelion.maximization.half_maps import solvent_corrected_fsc
 from clrelion.maximization.solvent import SolventMasks
-from clrelion.maximization.spectra import (
-    ReconstructionSpectra,
-    average_ctf2,
-)
+from clrelion.maximization.spectra import ReconstructionSpectra, average_ctf2
 from clrelion.maximization.sums import ParameterSums, low_resolution_join_shell
 from clrelion.maximization.update_model import (
     average_norm_correction,
@@ -27,10 +24,7 @@ from clrelion.maximization.update_model import (
     offset_variance,
     scale_corrections,
 )
-from clrelion.maximization.volume_steps import (
-    Map,
-    reconstruct,
-)
+from clrelion.maximization.volume_steps import Map, reconstruct
 from clrelion.maximization.waiting_sums import VolumeSums
 from clrelion.options import RefineOptions
 from clrelion.orientations.symmetry import PointGroup
@@ -46,8 +40,6 @@ if TYPE_CHECKING:
     from clrelion.device.session import DeviceSession
 
 __all__ = ["Maximization", "MaximizationResult"]
-
-_SMALLEST_CLASS_WEIGHT = 0.0
 
 
 @dataclass

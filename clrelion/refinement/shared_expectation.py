@@ -196,6 +196,11 @@ class SharedExpectation:
         meanwhile
             Called while this rank's device ends the step.
 
+        Returns
+        -------
+        EndedStep
+            To be left as a context.
+
         Raises
         ------
         NumericalError

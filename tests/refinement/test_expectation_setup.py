@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from dataclasses import make_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,6 +134,16 @@ def started(result: ExpectationResult, closed: list[ExpectationResult] | None = 
     )
 
 
+class Settings:
+    """Gives settings of half-sets; holds the references."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    def __call__(self, i_half: int) -> Any:
+        return self.settings
+
+
 def shared_step(state: RunState, others: Any, is_last: bool) -> EndedStep:
     """Run the expectation step of both half-sets with settings of the smallest size."""
     anything: Any = object()
@@ -154,9 +166,16 @@ def shared_step(state: RunState, others: Any, is_last: bool) -> EndedStep:
     runs = SharedExpectation(
         comm, session, budget, anything, others, sharing, columns, exchange, resident
     )
-    return runs.run(
-        state, lambda _: settings, settings, anything, orders, is_last, "Expectation", no_progress
+    settings_of = Settings(settings)
+    ended = runs.run(
+        state, settings_of, settings, anything, orders, is_last, "Expectation", no_progress
     )
+    # nothing that is left of the step holds the references: maps may need their memory
+    held = weakref.ref(settings_of)
+    del settings_of
+    gc.collect()
+    assert held() is None
+    return ended
 
 
 @pytest.mark.parametrize("is_last", [False, True])
